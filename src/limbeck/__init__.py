@@ -1,0 +1,1 @@
+"""limbeck: knowledge distillation on PyTorch."""

@@ -1,0 +1,1 @@
+"""Small modules that methods create: regressors, heads, gates, banks, critics, ensembles."""

@@ -1,0 +1,42 @@
+"""Several networks that answer as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from limbeck.losses.divergence import mean_distribution
+
+
+class Ensemble(nn.Module):
+    """The mean of several networks' class distributions.
+
+    Args:
+        members: networks with the same classes in the same order.
+        mean: arithmetic (mean of softmaxes) or geometric (mean of logits, renormalised).
+        temperature: the arithmetic mean is that of the distributions softened at this temperature, so a distiller
+            that softens the result at the same temperature teaches exactly the mean.
+    """
+
+    def __init__(
+        self,
+        members: Iterable[nn.Module],
+        *,
+        mean: Literal["arithmetic", "geometric"] = "arithmetic",
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.mean = mean
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Float[Tensor, "b c"]:
+        """Logits of the mean distribution."""
+        return mean_distribution([m(images) for m in self.members], temperature=self.temperature, mean=self.mean)
+
+    def at(self, temperature: float) -> Ensemble:
+        """The same members, averaged at another temperature."""
+        return Ensemble(self.members, mean=self.mean, temperature=temperature)

@@ -1,0 +1,1 @@
+"""The abstractions: forward pass, taps, net, rows, method, task, distiller, plan."""

@@ -1,0 +1,229 @@
+"""The distiller: all state of a distillation in one module, so that one object is wrapped, moved, saved and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.core.bridge import inner
+from limbeck.core.errors import MethodError, close
+from limbeck.core.method import Method
+from limbeck.core.net import Kind, Net
+from limbeck.core.plan import At, Stage, Turn
+from limbeck.core.task import Task
+
+
+class Distiller(nn.Module):
+    """A method on a task with its networks.
+
+    `forward` returns loss terms, so DDP, Accelerate, Lightning or a plain loop wrap and call this one object:
+
+        loss = sum(distiller((images, labels)).values())
+
+    Args:
+        method: the method.
+        task: the task.
+        models: role -> network. A frozen one is left exactly as it came: parameters, buffers and, after `close`, mode.
+        example: a batch of at least two samples, for one probe of shapes.
+        seed: seeds the initial weights of adapters.
+
+    Raises:
+        MethodError: roles without a network, networks without a role, a capability that the task lacks, or a path in
+            the plan that names nothing.
+        TapError: a tap path that names nothing, or a tensor that is changed in place after the tap.
+    """
+
+    def __init__(
+        self, method: Method, task: Task, models: Mapping[str, nn.Module], example: Any, *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.task = task
+        self._check_capabilities()
+        networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
+        roles, taps = dict(method.roles()), method.taps()
+        self._check_roles(roles, networks)
+        self.nets = nn.ModuleDict(
+            {role: Net(networks[role], task.run, taps=taps.get(role, ()), kind=kind) for role, kind in roles.items()}
+        )
+        self.adapters = nn.ModuleDict()
+        shapes = {
+            role: {path: tuple(tensor.shape) for path, tensor in self[role].probe(example).taps.items()}
+            for role in roles
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(Random(f"{seed}/adapters").getrandbits(63))  # noqa: S311 - not for secrets
+            self.adapters.update(dict(method.adapters(self, shapes)))
+        self._turn: Turn | None = None
+        self.open_all()
+
+    def _check_capabilities(self) -> None:
+        for capability in self.method.capabilities():
+            if not isinstance(self.task, capability):
+                raise MethodError(
+                    f"{type(self.method).__name__} needs a task with {capability.__name__}; "
+                    f"{type(self.task).__name__} has no such capability"
+                )
+
+    def _check_roles(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
+        name = type(self.method).__name__
+        for role in roles:
+            if role not in networks:
+                raise MethodError(
+                    f"{name} needs a network for the role {role!r}; given: {', '.join(networks) or 'none'}"
+                )
+        for role in networks:
+            if role not in roles:
+                raise MethodError(f"{name} has no role {role!r}; {close(role, roles)}")
+
+    def __getitem__(self, role: str) -> Net:
+        """The network in a role."""
+        if role not in self.nets:
+            raise MethodError(f"no role {role!r}; {close(role, self.nets)}")
+        net = self.nets[role]
+        assert isinstance(net, Net)  # noqa: S101 - narrows the type
+        return net
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """All processes' tensors along the first axis, with gradient; the tensor itself on one process."""
+        if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+            return tensor
+        from torch.distributed.nn.functional import all_gather
+
+        return torch.cat(all_gather(tensor))
+
+    def forward(self, batch: Any, at: At | None = None) -> dict[str, Tensor]:
+        """The loss terms of one turn on a batch.
+
+        Args:
+            batch: whatever the task understands.
+            at: as yielded by `turns`; may be absent when the plan has a single turn.
+
+        Raises:
+            MethodError: the plan has several turns and `at` is absent.
+        """
+        if at is None:
+            at = self._only_turn()
+        try:
+            return getattr(self.method, at.turn.terms)(self, batch, at)
+        finally:
+            for role in self.nets:
+                self[role].forget()
+
+    def _only_turn(self) -> At:
+        turns = [turn for stage in self.method.plan() for turn in stage.turns]
+        if len(turns) > 1:
+            raise MethodError(
+                f"{type(self.method).__name__} has {len(turns)} turns: write "
+                "`for at in distiller.turns(step, steps): ... distiller(batch, at) ...`, with an optimiser step in each"
+            )
+        self.switch(turns[0])
+        return At(turns[0])
+
+    def turns(
+        self, step: int, steps: int, *, stage: Stage | None = None, phase: int = 0, seed: int = 0, epoch: float = 0.0
+    ) -> Iterator[At]:
+        """The turns of one step; `fit` walks this generator, and a user's own loop may.
+
+        Before each turn the right parameters are made trainable; after the last one the method's `after_step` runs.
+
+        Args:
+            step: within the stage, from 0.
+            steps: of the stage.
+            stage: absent = the stage with index `phase`.
+            phase: the stage's index.
+            seed: of the run.
+            epoch: passes over the data so far.
+        """
+        stage = stage or self.method.plan()[phase]
+        at = None
+        for turn in stage.turns:
+            self.switch(turn)
+            rng = Random(f"{seed}/{stage.name}/{step}")  # noqa: S311 - not for secrets
+            at = At(turn, stage.name, phase, step, epoch, step / steps, rng)
+            yield at
+        if at is not None:
+            with torch.no_grad():
+                self.method.after_step(self, at)
+
+    def switch(self, turn: Turn) -> None:
+        """Let gradient reach exactly what the turn trains; the other trained networks become guests."""
+        if turn == self._turn:
+            return
+        self._require(list(turn.rates))
+        self._turn = turn
+
+    def open_all(self) -> None:
+        """Let gradient reach whatever any turn will ever train: the state in which DDP must see the parameters."""
+        self._require([path for stage in self.method.plan() for turn in stage.turns for path in turn.rates])
+        self._turn = None
+
+    def _require(self, paths: list[str]) -> None:
+        trained = {id(parameter) for path in paths for parameter in self.parameters_of(path)}
+        for role in self.nets:
+            net = self[role]
+            if net.kind is Kind.TRAINED:
+                net.guest = not any(id(parameter) in trained for parameter in net.parameters())
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+
+    def parameters_of(self, path: str) -> list[nn.Parameter]:
+        """The parameters at `role`, `role.module.path`, `adapters` or `adapters.name`.
+
+        Raises:
+            MethodError: the path names nothing. (`adapters` of a method without adapters is an empty list.)
+        """
+        head, _, rest = path.partition(".")
+        if head != "adapters" and self[head].kind is not Kind.TRAINED:
+            raise MethodError(f"the plan trains {path!r}, but the role {head!r} is {self[head].kind}")
+        root = self.adapters if head == "adapters" else inner(self[head].model)
+        found = [p for name, p in root.named_parameters() if not rest or name == rest or name.startswith(rest + ".")]
+        if not found and rest:
+            names = [name for name, _ in root.named_modules() if name]
+            raise MethodError(f"the plan trains {path!r}, which has no parameters; {close(rest, names)}")
+        return found
+
+    def param_groups(self, stage: Stage) -> list[dict[str, Any]]:
+        """One optimiser group per trained path: `params`, `path`, and `rate`, the multiplier of the learning rate.
+
+        A parameter belongs to the longest path that covers it.
+        """
+        rates: dict[str, float] = {}
+        for turn in stage.turns:
+            for path, rate in turn.rates.items():
+                if rates.setdefault(path, rate) != rate:
+                    raise MethodError(f"stage {stage.name!r} trains {path!r} at two rates: {rates[path]} and {rate}")
+        seen: set[int] = set()
+        groups = []
+        for path in sorted(rates, key=len, reverse=True):
+            parameters = [p for p in self.parameters_of(path) if id(p) not in seen]
+            seen.update(id(p) for p in parameters)
+            if parameters:
+                groups.append({"params": parameters, "path": path, "rate": rates[path]})
+        return groups
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: everything but the frozen networks."""
+        frozen = tuple(f"nets.{role}." for role in self.nets if self[role].kind is Kind.FROZEN)
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(frozen)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a checkpoint's tensors into place; raises MethodError when the names are not the expected ones."""
+        wanted = set(self.state())
+        if wanted != set(state):
+            missing, extra = sorted(wanted - set(state))[:3], sorted(set(state) - wanted)[:3]
+            raise MethodError(f"this state belongs to another distiller: missing {missing}, unexpected {extra}")
+        self.load_state_dict(dict(state), strict=False)
+
+    def deliver(self, batches: Any = ()) -> nn.Module:
+        """The network that training was for."""
+        return self.method.deliver(self, batches)
+
+    def close(self) -> None:
+        """Remove all hooks and give frozen networks their mode back."""
+        for role in self.nets:
+            self[role].close()

@@ -1,0 +1,83 @@
+"""A method: hyper-parameters, and pure functions from networks seen on a batch to named, weighted loss terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from limbeck.core.net import Kind, Net
+from limbeck.core.plan import At, Stage
+from limbeck.core.settings import settings
+
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""role -> tap path -> shape on the example batch."""
+
+
+class Nets(Protocol):
+    """What a method sees of the distiller."""
+
+    @property
+    def task(self) -> Any:
+        """The task."""
+
+    @property
+    def adapters(self) -> Any:
+        """The modules that the method created, by name: `nets.adapters["regressor"]`."""
+
+    def __getitem__(self, role: str) -> Net:
+        """The network in a role."""
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensor of all processes along its first axis, with gradient; the tensor itself on one process."""
+
+
+@settings
+class Method:
+    """Base of all methods. Subclasses are `@settings` classes: frozen, keyword-only, closed, checked however built.
+
+    A method holds no state and sees no optimiser. What it needs beyond its hyper-parameters it creates in `networks`
+    and `adapters`, and finds again in `nets`.
+    """
+
+    needs: ClassVar[tuple[type, ...]] = ()
+    """Capabilities of the task, such as `(HasRows,)`; a missing one is an error before training."""
+
+    uses_unlabelled: ClassVar[bool] = True
+    """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
+
+    def capabilities(self) -> tuple[type, ...]:
+        """The capabilities that this method, with its hyper-parameters, asks of the task."""
+        return self.needs
+
+    def roles(self) -> Mapping[str, Kind]:
+        """Role -> kind of treatment. May depend on hyper-parameters."""
+        return {"student": Kind.TRAINED, "teacher": Kind.FROZEN}
+
+    def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
+        """The network of each role, from the models given; `run(model)` runs a model on the example batch."""
+        return models
+
+    def taps(self) -> Mapping[str, Sequence[str]]:
+        """Role -> tap paths."""
+        return {}
+
+    def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
+        """Modules that the method trains beside its networks, made from probed shapes: no channel count is typed."""
+        return {}
+
+    def plan(self) -> Sequence[Stage]:
+        """The stages of training."""
+        return (Stage(),)
+
+    def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
+        """The loss terms of the default turn; the objective is their sum. The label term is always called `task`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no terms")
+
+    def after_step(self, nets: Nets, at: At) -> None:
+        """Called once per step after its last turn: momentum networks, queues."""
+
+    def deliver(self, nets: Nets, batches: Iterable[Any]) -> nn.Module:
+        """What is evaluated, selected and exported: no adapter, no teacher."""
+        return nets["student"].model

@@ -1,0 +1,157 @@
+"""One network in one role."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from limbeck.core.forward_pass import ForwardPass
+from limbeck.core.taps import StopAtTap, Taps
+
+
+class Kind(StrEnum):
+    """How a role's network is treated.
+
+    TRAINED: by the optimiser. In a turn that trains none of its parameters it is a guest: train mode, no gradient, and
+    its buffers do not move. FROZEN: eval mode, no gradient, not in checkpoints. MOMENTUM: train mode, no gradient,
+    changed by the method's `after_step`.
+    """
+
+    TRAINED = "trained"
+    FROZEN = "frozen"
+    MOMENTUM = "momentum"
+
+
+class Net(nn.Module):
+    """A network, its taps, and the memory of what it gave on the current batch.
+
+    Within one forward of the distiller a network runs once per (batch object, `until`), however many terms ask. An
+    altered batch is another object, and so runs again.
+
+    Args:
+        model: the network.
+        run: `run(model, batch)`, from the task.
+        taps: tap paths.
+        kind: trained, frozen or momentum.
+    """
+
+    def __init__(
+        self, model: nn.Module, run: Callable[[nn.Module, Any], Any], *, taps: Iterable[str] = (), kind: Kind
+    ) -> None:
+        super().__init__()
+        self._before = [(module, module.training) for module in model.modules()]
+        self._required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        self.model = model
+        self.kind = kind
+        self.guest = False
+        self.calls = 0
+        self._run = run
+        self._taps = Taps(model, taps)
+        self._memo: list[tuple[Any, str | None, ForwardPass]] = []
+        if kind is not Kind.TRAINED:
+            model.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Net:
+        """As in torch, except that a frozen network stays in eval mode whatever its wrapper is put in."""
+        return super().train(mode and self.kind is not Kind.FROZEN)
+
+    def forward(self, batch: Any, *, until: str | None = None) -> ForwardPass:
+        """Run on a batch, or remember.
+
+        Args:
+            batch: whatever the task understands.
+            until: a tap of this network; the pass stops there and its output is `None`.
+        """
+        for known, reached, forward_pass in self._memo:
+            if known is batch and reached in (None, until):
+                return forward_pass
+        forward_pass = self._pass(batch, until)
+        self._memo.append((batch, until, forward_pass))
+        return forward_pass
+
+    def _pass(self, batch: Any, until: str | None) -> ForwardPass:
+        quiet = (self.kind is not Kind.TRAINED or self.guest) and not _carries_gradient(batch)
+        self.calls += 1
+        self._taps.start(until)
+        output = None
+        try:
+            with torch.no_grad() if quiet else nullcontext(), still(self.model) if self.guest else nullcontext():
+                output = self._run(self.model, batch)
+        except StopAtTap:
+            pass
+        finally:
+            seen = self._taps.stop()
+        return ForwardPass(output, seen)
+
+    def probe(self, batch: Any) -> ForwardPass:
+        """One pass in eval mode without gradient, outside the memory, that checks the taps for in-place changes."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.no_grad():
+                forward_pass = self._pass(batch, None)
+            self._taps.check_unchanged(dict(forward_pass.taps))
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            self.calls -= 1
+        return forward_pass
+
+    def forget(self) -> None:
+        """Empty the memory, so that the batch and the graph can be freed."""
+        self._memo.clear()
+
+    def close(self) -> None:
+        """Remove the hooks; give a network that was not trained its mode and its `requires_grad` back."""
+        self._taps.close()
+        self.forget()
+        if self.kind is not Kind.TRAINED:
+            for module, mode in self._before:
+                module.training = mode
+            for parameter, required in self._required:
+                parameter.requires_grad_(required)
+
+
+def _carries_gradient(batch: Any) -> bool:
+    """Whether gradient must pass *through* a network that is not trained, as for generated inputs."""
+    return torch.is_grad_enabled() and any(
+        leaf.requires_grad for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor)
+    )
+
+
+@contextmanager
+def still(model: nn.Module) -> Iterator[None]:
+    """Run in train mode while running statistics (and any other buffer) end as they were."""
+    buffers = list(model.buffers())
+    saved = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in zip(buffers, saved, strict=True):
+                buffer.copy_(before)
+
+
+def held(module: nn.Module) -> Callable[..., Any]:
+    """The module as a function whose own parameters take no gradient, such as a critic inside the student's terms."""
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return lambda *inputs: torch.func.functional_call(module, fixed, inputs)
+
+
+def digest(module: nn.Module) -> str:
+    """A SHA-256 over the names, types, shapes and bytes of all parameters and buffers."""
+    total = hashlib.sha256()
+    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, tensor in tensors:
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""Data sets by name: standard formats in, batches of tensors out."""

@@ -1,0 +1,1 @@
+"""How good, how alike, how large and how fast a network is."""

@@ -1,0 +1,1 @@
+"""Distillation losses: pure functions on tensors, student first."""

@@ -1,0 +1,88 @@
+"""Divergences between the student's and the teacher's class distributions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_target_kl(
+    student: Float[Tensor, "*n c"],
+    teacher: Float[Tensor, "*n c"],
+    *,
+    temperature: float,
+    reduction: Literal["mean", "none"] = "mean",
+) -> Tensor:
+    """T² · KL(p ‖ q), with p = softmax(teacher / T) and q = softmax(student / T).
+
+    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2: the soft
+    gradients scale as 1/T², so the factor T² keeps their weight against a hard term when T changes. The sum runs over
+    classes; the mean over rows, never over classes (which would shrink the loss by their number). The teacher takes no
+    gradient.
+
+    Args:
+        student: logits.
+        teacher: logits of the same shape.
+        temperature: T > 0.
+        reduction: "mean" over rows, or "none" for one value per row [*n].
+
+    Raises:
+        ValueError: the temperature is not positive, or the shapes differ.
+
+    Example:
+        >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> float(soft_target_kl(logits, logits, temperature=4.0))
+        0.0
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected more than 0, got {temperature}")
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"expected logits of one shape, got student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
+        )
+    log_q = F.log_softmax(student / temperature, dim=-1)
+    log_p = F.log_softmax(teacher.detach() / temperature, dim=-1)
+    rows = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1) * temperature**2
+    return rows if reduction == "none" else rows.mean()
+
+
+def logit_matching(
+    student: Float[Tensor, "*n c"], teacher: Float[Tensor, "*n c"], *, reduction: Literal["mean", "none"] = "mean"
+) -> Tensor:
+    """½ · mean over classes of the squared difference of centred logits: the limit of `soft_target_kl` as T grows.
+
+    arXiv:1503.02531, section 2.1. Centring matters: adding a constant to all logits of a row changes no distribution.
+
+    Args:
+        student: logits.
+        teacher: logits of the same shape.
+        reduction: "mean" over rows, or "none" for one value per row [*n].
+    """
+    difference = student - teacher.detach()
+    centred = difference - difference.mean(-1, keepdim=True)
+    rows = centred.square().mean(-1) / 2
+    return rows if reduction == "none" else rows.mean()
+
+
+def mean_distribution(
+    logits: list[Float[Tensor, "*n c"]], *, temperature: float = 1.0, mean: Literal["arithmetic", "geometric"]
+) -> Float[Tensor, "*n c"]:
+    """Logits of the mean of several networks' distributions, softened at one temperature.
+
+    arXiv:1503.02531, section 2: an ensemble teaches through the arithmetic or the geometric mean of its members'
+    distributions. softmax(result / T) is that mean at T; the two are different teachers.
+
+    Args:
+        logits: one tensor per network.
+        temperature: T, at which the result will be used.
+        mean: "geometric" is the mean of logits; "arithmetic" the logarithm of the mean of softmaxes, times T.
+    """
+    stacked = torch.stack(list(logits))
+    if mean == "geometric":
+        return stacked.mean(0)
+    log_p = F.log_softmax(stacked / temperature, dim=-1)
+    return temperature * (torch.logsumexp(log_p, 0) - torch.log(torch.tensor(float(len(stacked)), device=log_p.device)))

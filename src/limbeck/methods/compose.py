@@ -1,0 +1,130 @@
+"""Several methods at once: the sum of their terms, with one forward pass per network and one label term.
+
+Each member keeps its own hyper-parameters, taps and adapters; its terms appear as `member/term`, its adapters as
+`adapters.member.name`. The members' own label terms are left out and one is added with the weight `task_weight`.
+Members have one stage with one turn: a staged method cannot share its steps with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from limbeck.core.errors import MethodError
+from limbeck.core.method import Method, Nets, Shapes
+from limbeck.core.net import Kind, Net
+from limbeck.core.plan import At, Stage, Turn
+from limbeck.core.settings import settings
+
+
+@settings
+class Compose(Method):
+    """The sum of several one-stage methods.
+
+    Args:
+        methods: the members, at least one.
+        task_weight: weight of the label term; 0 = none.
+    """
+
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    task_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def members(self) -> dict[str, Method]:
+        """Scope -> member. The scope is the file name of the member's method, numbered from the second on."""
+        named: dict[str, Method] = {}
+        for method in self.methods:
+            base = type(method).__module__.rpartition(".")[2]
+            count = sum(1 for name in named if name == base or name.removeprefix(base).isdigit())
+            named[base if not count else f"{base}{count + 1}"] = method
+        return named
+
+    def capabilities(self) -> tuple[type, ...]:
+        """The union of the members' needs."""
+        return tuple(dict.fromkeys(need for method in self.methods for need in method.capabilities()))
+
+    def roles(self) -> Mapping[str, Kind]:
+        """The union of the members' roles."""
+        roles: dict[str, Kind] = {}
+        for name, method in self.members().items():
+            for role, kind in method.roles().items():
+                if roles.setdefault(role, kind) != kind:
+                    raise MethodError(f"compose: {name} wants the role {role!r} {kind}, another member {roles[role]}")
+        return roles
+
+    def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
+        """Each member's changes, in order."""
+        for method in self.methods:
+            models = method.networks(models, run)
+        return models
+
+    def taps(self) -> Mapping[str, Sequence[str]]:
+        """The union of the members' taps."""
+        taps: dict[str, list[str]] = {}
+        for method in self.methods:
+            for role, paths in method.taps().items():
+                taps.setdefault(role, []).extend(paths)
+        return {role: tuple(dict.fromkeys(paths)) for role, paths in taps.items()}
+
+    def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
+        """Each member's adapters in a scope of their own."""
+        made = {name: dict(method.adapters(nets, shapes)) for name, method in self.members().items()}
+        return {name: nn.ModuleDict(modules) for name, modules in made.items() if modules}
+
+    def plan(self) -> Sequence[Stage]:
+        """One turn that trains what any member trains."""
+        paths: dict[str, float] = {}
+        for name, method in self.members().items():
+            turns = [turn for stage in method.plan() for turn in stage.turns]
+            if len(turns) != 1:
+                raise MethodError(f"compose: {name} has {len(turns)} turns; only methods with one turn can be composed")
+            for path, rate in turns[0].rates.items():
+                head, _, rest = path.partition(".")
+                scoped = ".".join(part for part in ("adapters", name, rest) if part) if head == "adapters" else path
+                paths["adapters" if scoped == f"adapters.{name}" else scoped] = rate
+        return (Stage(turns=(Turn("terms", paths),)),)
+
+    def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
+        """One label term, then each member's other terms."""
+        terms = {}
+        if self.task_weight:
+            terms["task"] = self.task_weight * nets.task.supervised(nets["student"](batch), batch)
+        for name, method, scoped in self._scoped(nets):
+            own = getattr(method, method.plan()[0].turns[0].terms)(scoped, batch, at)
+            terms |= {f"{name}/{term}": value for term, value in own.items() if term != "task"}
+        return terms
+
+    def after_step(self, nets: Nets, at: At) -> None:
+        """Each member's own."""
+        for _, method, scoped in self._scoped(nets):
+            method.after_step(scoped, at)
+
+    def _scoped(self, nets: Nets) -> Iterator[tuple[str, Method, Nets]]:
+        for name, method in self.members().items():
+            yield name, method, _Scope(nets, name)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The distiller as one member sees it: its own adapters only."""
+
+    nets: Nets
+    name: str
+
+    @property
+    def task(self) -> Any:
+        return self.nets.task
+
+    @property
+    def adapters(self) -> Any:
+        made = self.nets.adapters
+        return made[self.name] if self.name in made else {}  # noqa: SIM401 - a ModuleDict has no `get`
+
+    def __getitem__(self, role: str) -> Net:
+        return self.nets[role]
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        return self.nets.gather(tensor)

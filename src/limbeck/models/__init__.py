@@ -1,0 +1,1 @@
+"""Networks by name: limbeck's own zoo, timm, torchvision, Transformers, or a Python path."""

@@ -1,0 +1,1 @@
+"""Recipes: reading, checking, resolving to a graph of runs."""

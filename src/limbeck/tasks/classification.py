@@ -1,0 +1,85 @@
+"""Image classification: one row of a categorical distribution per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck.core.forward_pass import ForwardPass
+from limbeck.core.rows import Rows
+from limbeck.core.settings import settings
+
+UNLABELLED = -100
+"""The label of an image without a label; torch's losses ignore it."""
+
+
+@settings
+class Classification:
+    """Images to classes.
+
+    A batch is `(images, labels)` or `(images, labels, ids)`: images [b c h w]; labels as class indices [b] (-100 = no
+    label) or as distributions [b c] (a row of zeros = no label); ids [b].
+
+    Args:
+        label_smoothing: mass of the hard targets that is spread over all classes, in [0, 1).
+    """
+
+    row_kinds: ClassVar[tuple[str, ...]] = ("image",)
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def run(self, model: nn.Module, batch: Any) -> Float[Tensor, "b c"]:
+        """The logits of the batch's images."""
+        return model(batch[0])
+
+    def supervised(self, forward_pass: ForwardPass, batch: Any) -> Float[Tensor, ""]:
+        """Cross-entropy with the labels: the sum over labelled images divided by the number of *all* images.
+
+        So that parts of a batch (micro-batches, processes) add up to the whole, however many of each are labelled.
+        """
+        logits = forward_pass.output.float()
+        total = F.cross_entropy(logits, batch[1], reduction="sum", label_smoothing=self._smoothing(batch[1]))
+        return total / max(len(logits), 1)
+
+    def _smoothing(self, labels: Tensor) -> float:
+        # torch would smooth a row of zeros (an unlabelled mixed image) into a uniform target: leave mixed labels alone.
+        return 0.0 if labels.is_floating_point() else self.label_smoothing
+
+    def size(self, batch: Any) -> int:
+        """The number of images."""
+        return len(batch[0])
+
+    def key(self, batch: Any) -> Int64[Tensor, " b"]:
+        """The images' ids."""
+        return batch[2]
+
+    def rows(self, forward_pass: ForwardPass, batch: Any, kind: str = "image") -> Rows:
+        """One row per image."""
+        return Rows(forward_pass.output, batch[1])
+
+    def evaluate(self, model: nn.Module, train: Iterable[Any], test: Iterable[Any]) -> Mapping[str, float]:
+        """Accuracy and negative log-likelihood (nats) over the labelled images of `test`."""
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        right, nll, count = 0.0, 0.0, 0
+        try:
+            with torch.no_grad():
+                for batch in test:
+                    logits, labels = self.run(model, batch).float(), batch[1]
+                    right += float((logits.argmax(-1) == labels).sum())
+                    nll += float(F.cross_entropy(logits, labels, reduction="sum"))
+                    count += int((labels != UNLABELLED).sum())
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        return {"accuracy": right / max(count, 1), "nll": nll / max(count, 1)}
+
+    def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        """Accuracy; at equal accuracy, the lower negative log-likelihood."""
+        return metrics["accuracy"], -metrics["nll"]

@@ -1,0 +1,1 @@
+"""The loop: fit, optimisers and schedules, checkpoints, progress."""
