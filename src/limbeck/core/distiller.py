@@ -115,14 +115,15 @@ class Distiller(nn.Module):
                 self[role].forget()
 
     def _only_turn(self) -> At:
-        turns = [turn for stage in self.method.plan() for turn in stage.turns]
+        turns = [(turn, stage) for stage in self.method.plan() for turn in stage.turns]
         if len(turns) > 1:
             raise MethodError(
                 f"{type(self.method).__name__} has {len(turns)} turns: write "
                 "`for at in distiller.turns(step, steps): ... distiller(batch, at) ...`, with an optimiser step in each"
             )
-        self.switch(turns[0])
-        return At(turns[0])
+        turn, stage = turns[0]
+        self.switch(turn)
+        return At(turn, stage.name)
 
     def turns(
         self, step: int, steps: int, *, stage: Stage | None = None, phase: int = 0, seed: int = 0, epoch: float = 0.0
@@ -175,16 +176,20 @@ class Distiller(nn.Module):
         """The parameters at `role`, `role.module.path`, `adapters` or `adapters.name`.
 
         Raises:
-            MethodError: the path names nothing. (`adapters` of a method without adapters is an empty list.)
+            MethodError: the path names nothing. (`adapters` of a method without adapters is an empty list, and so is
+                the scope of a composed method without adapters.)
         """
         head, _, rest = path.partition(".")
         if head != "adapters" and self[head].kind is not Kind.TRAINED:
             raise MethodError(f"the plan trains {path!r}, but the role {head!r} is {self[head].kind}")
         root = self.adapters if head == "adapters" else inner(self[head].model)
-        found = [p for name, p in root.named_parameters() if not rest or name == rest or name.startswith(rest + ".")]
+        # With duplicates: a tied weight has several names, and each of them may be asked for.
+        named = root.named_parameters(remove_duplicate=False)
+        found = list({id(p): p for name, p in named if f"{name}.".startswith(f"{rest}." if rest else "")}.values())
         if not found and rest:
             names = [name for name, _ in root.named_modules() if name]
-            raise MethodError(f"the plan trains {path!r}, which has no parameters; {close(rest, names)}")
+            if head != "adapters" or rest not in names:
+                raise MethodError(f"the plan trains {path!r}, which has no parameters; {close(rest, names)}")
         return found
 
     def param_groups(self, stage: Stage) -> list[dict[str, Any]]:

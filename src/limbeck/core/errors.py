@@ -77,6 +77,10 @@ class TrainingError(LimbeckError):
     """Training cannot go on."""
 
 
+class Interrupted(TrainingError):
+    """Somebody asked to stop (Ctrl-C, termination); everything is saved."""
+
+
 class RunError(LimbeckError):
     """A run folder, a checkpoint or the disk."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -15,6 +15,7 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 """role -> tap path -> shape on the example batch."""
 
 
+@runtime_checkable
 class Nets(Protocol):
     """What a method sees of the distiller."""
 

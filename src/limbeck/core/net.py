@@ -54,7 +54,7 @@ class Net(nn.Module):
         self.calls = 0
         self._run = run
         self._taps = Taps(model, taps)
-        self._memo: list[tuple[Any, str | None, ForwardPass]] = []
+        self._memo: list[tuple[Any, str | None, bool, ForwardPass]] = []
         if kind is not Kind.TRAINED:
             model.requires_grad_(False)
         self.train(self.training)
@@ -70,15 +70,21 @@ class Net(nn.Module):
             batch: whatever the task understands.
             until: a tap of this network; the pass stops there and its output is `None`.
         """
-        for known, reached, forward_pass in self._memo:
-            if known is batch and reached in (None, until):
+        quiet = self._quiet(batch)
+        for known, reached, detached, forward_pass in self._memo:
+            # A pass that one term took under `no_grad` must not serve another term that trains on it.
+            if known is batch and reached in (None, until) and (quiet or not detached):
                 return forward_pass
-        forward_pass = self._pass(batch, until)
-        self._memo.append((batch, until, forward_pass))
+        forward_pass = self._pass(batch, until, quiet=quiet)
+        self._memo.append((batch, until, quiet, forward_pass))
         return forward_pass
 
-    def _pass(self, batch: Any, until: str | None) -> ForwardPass:
-        quiet = (self.kind is not Kind.TRAINED or self.guest) and not _carries_gradient(batch)
+    def _quiet(self, batch: Any) -> bool:
+        if not torch.is_grad_enabled():
+            return True
+        return (self.kind is not Kind.TRAINED or self.guest) and not _carries_gradient(batch)
+
+    def _pass(self, batch: Any, until: str | None, *, quiet: bool) -> ForwardPass:
         self.calls += 1
         self._taps.start(until)
         output = None
@@ -96,8 +102,7 @@ class Net(nn.Module):
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
-            with torch.no_grad():
-                forward_pass = self._pass(batch, None)
+            forward_pass = self._pass(batch, None, quiet=True)
             self._taps.check_unchanged(dict(forward_pass.taps))
         finally:
             for module, mode in modes:
@@ -122,22 +127,25 @@ class Net(nn.Module):
 
 def _carries_gradient(batch: Any) -> bool:
     """Whether gradient must pass *through* a network that is not trained, as for generated inputs."""
-    return torch.is_grad_enabled() and any(
-        leaf.requires_grad for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor)
-    )
+    return any(leaf.requires_grad for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor))
 
 
 @contextmanager
 def still(model: nn.Module) -> Iterator[None]:
-    """Run in train mode while running statistics (and any other buffer) end as they were."""
-    buffers = list(model.buffers())
-    saved = [buffer.clone() for buffer in buffers]
+    """Run in train mode while running statistics (and any other buffer) end as they were.
+
+    The model works on copies: writing the old values back instead would break a backward pass through the model, which
+    may have saved its buffers.
+    """
+    places = [(m, name, buffer) for m in model.modules() for name, buffer in m._buffers.items() if buffer is not None]
+    copies = {id(buffer): buffer.clone() for _, _, buffer in places}
+    for module, name, buffer in places:
+        module._buffers[name] = copies[id(buffer)]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for buffer, before in zip(buffers, saved, strict=True):
-                buffer.copy_(before)
+        for module, name, buffer in places:
+            module._buffers[name] = buffer
 
 
 def held(module: nn.Module) -> Callable[..., Any]:

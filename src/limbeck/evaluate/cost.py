@@ -100,7 +100,7 @@ def latency(
         on_call: told after every call (to draw progress).
 
     Returns:
-        `median_ms`, `p95_ms`, `calls`, `batch`, `threads` (of PyTorch on the CPU) and `device` ("cpu" or the GPU's name).
+        `median_ms`, `p95_ms`, `calls`, `batch`, `threads` (of PyTorch on the CPU) and `device` ("cpu" or a GPU's name).
     """
     device = device_of(model)
     images = example.to(device)

@@ -55,7 +55,7 @@ class _LiveBytes(TorchDispatchMode):
     """Sums the storages that are alive after every operator. Views share a storage, which is counted once."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # A weak reference keeps a storage's address from being given away, so the address names it without doubt.
         self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ def soft_target_kl(
     Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2: the soft
     gradients scale as 1/T², so the factor T² keeps their weight against a hard term when T changes. The sum runs over
     classes; the mean over rows, never over classes (which would shrink the loss by their number). The teacher takes no
-    gradient.
+    gradient. Logits in half precision are taken to float32 first: at a high temperature their differences would drown.
 
     Args:
         student: logits.
@@ -31,21 +32,21 @@ def soft_target_kl(
         reduction: "mean" over rows, or "none" for one value per row [*n].
 
     Raises:
-        ValueError: the temperature is not positive, or the shapes differ.
+        ValueError: the temperature is not positive and finite, or the shapes differ.
 
     Example:
         >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
         >>> float(soft_target_kl(logits, logits, temperature=4.0))
         0.0
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected more than 0, got {temperature}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature: expected more than 0 and finite, got {temperature}")
     if student.shape != teacher.shape:
         raise ValueError(
             f"expected logits of one shape, got student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
         )
-    log_q = F.log_softmax(student / temperature, dim=-1)
-    log_p = F.log_softmax(teacher.detach() / temperature, dim=-1)
+    log_q = F.log_softmax(_wide(student) / temperature, dim=-1)
+    log_p = F.log_softmax(_wide(teacher.detach()) / temperature, dim=-1)
     rows = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1) * temperature**2
     return rows if reduction == "none" else rows.mean()
 
@@ -62,7 +63,7 @@ def logit_matching(
         teacher: logits of the same shape.
         reduction: "mean" over rows, or "none" for one value per row [*n].
     """
-    difference = student - teacher.detach()
+    difference = _wide(student) - _wide(teacher.detach())
     centred = difference - difference.mean(-1, keepdim=True)
     rows = centred.square().mean(-1) / 2
     return rows if reduction == "none" else rows.mean()
@@ -81,8 +82,13 @@ def mean_distribution(
         temperature: T, at which the result will be used.
         mean: "geometric" is the mean of logits; "arithmetic" the logarithm of the mean of softmaxes, times T.
     """
-    stacked = torch.stack(list(logits))
+    stacked = _wide(torch.stack(list(logits)))
     if mean == "geometric":
         return stacked.mean(0)
     log_p = F.log_softmax(stacked / temperature, dim=-1)
-    return temperature * (torch.logsumexp(log_p, 0) - torch.log(torch.tensor(float(len(stacked)), device=log_p.device)))
+    return temperature * (torch.logsumexp(log_p, 0) - math.log(len(stacked)))
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """In float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -8,7 +8,7 @@ Members have one stage with one turn: a staged method cannot share its steps wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -71,8 +71,9 @@ class Compose(Method):
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
         """Each member's adapters in a scope of their own."""
+        # A member without adapters has an empty scope, so that its plan's `adapters` names something.
         made = {name: dict(method.adapters(nets, shapes)) for name, method in self.members().items()}
-        return {name: nn.ModuleDict(modules) for name, modules in made.items() if modules}
+        return {name: nn.ModuleDict(modules) for name, modules in made.items()}
 
     def plan(self) -> Sequence[Stage]:
         """One turn that trains what any member trains."""
@@ -84,7 +85,10 @@ class Compose(Method):
             for path, rate in turns[0].rates.items():
                 head, _, rest = path.partition(".")
                 scoped = ".".join(part for part in ("adapters", name, rest) if part) if head == "adapters" else path
-                paths["adapters" if scoped == f"adapters.{name}" else scoped] = rate
+                if paths.setdefault(scoped, rate) != rate:
+                    raise MethodError(
+                        f"compose: {name} trains {path!r} at the rate {rate}, another member at {paths[scoped]}"
+                    )
         return (Stage(turns=(Turn("terms", paths),)),)
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
@@ -93,7 +97,8 @@ class Compose(Method):
         if self.task_weight:
             terms["task"] = self.task_weight * nets.task.supervised(nets["student"](batch), batch)
         for name, method, scoped in self._scoped(nets):
-            own = getattr(method, method.plan()[0].turns[0].terms)(scoped, batch, at)
+            turn = next(turn for stage in method.plan() for turn in stage.turns)
+            own = getattr(method, turn.terms)(scoped, batch, replace(at, turn=turn))
             terms |= {f"{name}/{term}": value for term, value in own.items() if term != "task"}
         return terms
 
@@ -120,8 +125,7 @@ class _Scope:
 
     @property
     def adapters(self) -> Any:
-        made = self.nets.adapters
-        return made[self.name] if self.name in made else {}  # noqa: SIM401 - a ModuleDict has no `get`
+        return self.nets.adapters[self.name]
 
     def __getitem__(self, role: str) -> Net:
         return self.nets[role]

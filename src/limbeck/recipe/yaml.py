@@ -1,8 +1,8 @@
 """Reading YAML safely, with the place of every value.
 
-A recipe is plain data: mappings, lists, text, numbers, true, false and null, as YAML 1.2's core schema reads them. So `1e-3` is a
-number, `on`, `no` and `12:30` are text. Everything else is refused: tags (they could name Python objects), keys given
-twice (PyYAML would drop one in silence), aliases that contain themselves, and documents of absurd size.
+A recipe is plain data: mappings, lists, text, numbers, true, false and null, as YAML 1.2's core schema reads them. So
+`1e-3` is a number; `on`, `no` and `12:30` are text. Everything else is refused: tags (they could name Python objects),
+keys given twice (PyYAML would drop one in silence), aliases that contain themselves, and documents of absurd size.
 """
 
 from __future__ import annotations
@@ -110,15 +110,16 @@ def read(path: Path, *, problems: list[Problem]) -> Node:
     Raises:
         RecipeError: the file is missing, not text, too large, or not YAML.
     """
+    file = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise RecipeError([Problem(f"a recipe of at most {MOST_BYTES} bytes is expected", str(path))])
+            raise RecipeError([Problem(f"a recipe of at most {MOST_BYTES} bytes is expected", file)])
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise RecipeError([Problem(f"cannot be read: {error.strerror or error}", str(path))]) from None
+        raise RecipeError([Problem(f"cannot be read: {error.strerror or error}", file)]) from None
     except UnicodeDecodeError as error:
-        raise RecipeError([Problem(f"is not UTF-8 text (byte {error.start})", str(path))]) from None
-    return parse(text, file=str(path), problems=problems)
+        raise RecipeError([Problem(f"is not UTF-8 text (byte {error.start})", file)]) from None
+    return parse(text, file=file, problems=problems)
 
 
 def parse(text: str, *, file: str, problems: list[Problem]) -> Node:
@@ -139,7 +140,7 @@ def parse(text: str, *, file: str, problems: list[Problem]) -> Node:
         try:
             root = loader.get_single_node()
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
@@ -215,7 +216,9 @@ class _Tree:
                 self.problems.append(mark.problem("a key must be text, came a list or a mapping"))
                 continue
             if key.value == "<<":
-                self.problems.append(mark.problem("merge keys '<<' are not YAML 1.2; write `extends:` or repeat the lines"))
+                self.problems.append(
+                    mark.problem("merge keys '<<' are not YAML 1.2; write `extends:` or repeat the lines")
+                )
                 continue
             if key.value in found:
                 first = found[key.value].key

@@ -43,13 +43,14 @@ class Classification:
 
         So that parts of a batch (micro-batches, processes) add up to the whole, however many of each are labelled.
         """
-        logits = forward_pass.output.float()
-        total = F.cross_entropy(logits, batch[1], reduction="sum", label_smoothing=self._smoothing(batch[1]))
+        logits, labels = forward_pass.output, batch[1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if labels.is_floating_point():
+            # torch would smooth a row of zeros (no label) into a uniform target: leave mixed labels alone.
+            total = F.cross_entropy(logits, labels.to(logits.dtype), reduction="sum")
+        else:
+            total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
         return total / max(len(logits), 1)
-
-    def _smoothing(self, labels: Tensor) -> float:
-        # torch would smooth a row of zeros (an unlabelled mixed image) into a uniform target: leave mixed labels alone.
-        return 0.0 if labels.is_floating_point() else self.label_smoothing
 
     def size(self, batch: Any) -> int:
         """The number of images."""

@@ -1,0 +1,187 @@
+"""Batches as a pure function of the step.
+
+Which samples step s sees follows from (seed, epoch, ids), how each looks from (seed, epoch, id); nothing is remembered
+from one step to the next. So training resumes at any step, any number of processes share one order, and what training
+saw can be asked for again (`Loader.replay`).
+
+Sets in memory are served by the calling process. Images on disk, and per-sample transforms, are served by the workers of
+a torch `DataLoader` whose items are whole steps, in order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Items
+
+from limbeck.core.errors import DataError
+from limbeck.data.augment import Augment, augmented
+from limbeck.data.batches import ImageBatch, unit_pixels
+from limbeck.data.mixing import mixed, mixed_labels, partners
+from limbeck.data.parts import InMemory, Part
+from limbeck.data.randomness import ORDER, shuffled
+from limbeck.data.transforms import built
+
+
+class Loader:
+    """Training batches without an end.
+
+    Args:
+        part: the training part.
+        batch: images per micro-batch, over all processes together.
+        augment: how images vary.
+        seed: of the order and the augmentation.
+        classes: how many; mixed labels have so many columns.
+        rank: this process, 0 … world - 1; it gets every world-th sample of each micro-batch.
+        world: how many processes.
+        device: where the batches are delivered. A set in memory moves there as a whole, unless transforms need it here.
+        accumulate: micro-batches per optimiser step.
+        workers: processes for images on disk and for transforms; 0 = this one.
+
+    Raises:
+        DataError: the part is too small for so many processes, or a transform is unknown.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        *,
+        batch: int,
+        augment: Augment = Augment(),  # noqa: B008 - frozen
+        seed: int,
+        classes: int,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+        accumulate: int = 1,
+        workers: int = 0,
+    ) -> None:
+        self._device = torch.device(device)
+        self._transforms = built(augment.transforms)
+        self._in_workers = workers if self._transforms or not isinstance(part, InMemory) else 0
+        # a transform draws from the generator of its tensor's device, and only the CPU's is seeded per sample
+        if isinstance(part, InMemory) and not self._transforms:
+            part = part.to(self._device)
+        self._part, self._augment, self._seed, self._classes = part, augment, seed, classes
+        self._rank, self._world = rank, world
+        self._step_size = min(batch * accumulate, len(part))
+        self._micro_batches = min(accumulate, self._step_size)
+        if self._step_size // max(1, self._micro_batches) < world:
+            raise DataError(
+                f"{len(part)} training images in micro-batches of {batch} are too few for {world} processes: each "
+                "micro-batch must hold at least one image per process"
+            )
+        self._order: tuple[int, Int64[Tensor, " n"]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps per epoch; an incomplete last one is left out, unless it is the only one."""
+        return len(self._part) // self._step_size
+
+    def batches(self, start_step: int = 0) -> Iterator[list[ImageBatch]]:
+        """For each optimiser step, from `start_step` on and without end, its micro-batches.
+
+        Args:
+            start_step: counted from 0 over all epochs.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        if not self._in_workers:
+            for step in itertools.count(start_step):
+                yield [_on(self._device, batch) for batch in self.step(step)]
+        steps = DataLoader(
+            _Steps(self),
+            sampler=_From(start_step),
+            batch_size=None,
+            num_workers=self._in_workers,
+            # without a generator of its own the loader would draw from torch's global one
+            generator=torch.Generator(),
+            pin_memory=self._device.type == "cuda",
+        )
+        for outcome in steps:
+            if isinstance(outcome, str):
+                raise DataError(outcome)
+            yield [_on(self._device, ImageBatch(*batch)) for batch in outcome]
+
+    def step(self, step: int) -> list[ImageBatch]:
+        """The micro-batches of one optimiser step; the same whenever it is asked for."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        positions = self._epoch_order(epoch)[index * self._step_size : (index + 1) * self._step_size]
+        micro_batches = positions.tensor_split(self._micro_batches)
+        return [self._batch(micro[self._rank :: self._world], epoch) for micro in micro_batches]
+
+    def replay(self, ids: Int64[Tensor, " k"], epoch: int) -> Float[Tensor, "k c h w"]:
+        """What training saw, or will see, of these samples.
+
+        Args:
+            ids: as in `ImageBatch.ids`.
+            epoch: counted from 0.
+
+        Raises:
+            DataError: an id is not in the training part.
+        """
+        known, order = self._part.ids.sort()
+        asked = ids.to(known.device)
+        places = torch.searchsorted(known, asked).clamp(max=len(known) - 1)
+        if not torch.equal(known[places], asked):
+            missing = asked[known[places] != asked]
+            raise DataError(f"{len(missing)} of {len(asked)} ids are not in the training part, first {missing[:5].tolist()}")
+        return self._batch(order[places], epoch).images.to(self._device)
+
+    def _epoch_order(self, epoch: int) -> Int64[Tensor, " n"]:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, shuffled(self._part.ids, seed=self._seed, purpose=ORDER, epoch=epoch)
+        return self._order[1]
+
+    def _batch(self, positions: Int64[Tensor, " b"], epoch: int) -> ImageBatch:
+        part, augment, seed = self._part, self._augment, self._seed
+        ids, labels = part.ids[positions], part.labels[positions]
+        images = self._seen(positions, epoch)
+        if not augment.mixes:
+            return ImageBatch(images, labels, ids)
+        other = partners(ids, among=len(part), seed=seed, epoch=epoch)
+        images, share = mixed(images, self._seen(other, epoch), ids, augment=augment, seed=seed, epoch=epoch)
+        return ImageBatch(images, mixed_labels(labels, part.labels[other], share, classes=self._classes), ids)
+
+    def _seen(self, positions: Int64[Tensor, " b"], epoch: int) -> Float[Tensor, "b c h w"]:
+        pixels, ids = self._part.pixels_at(positions), self._part.ids[positions]
+        kinds, seed = self._transforms, self._seed
+        return unit_pixels(augmented(pixels, ids, augment=self._augment, seed=seed, epoch=epoch, transforms=kinds))
+
+
+def evaluation_batches(
+    part: Part,
+    *,
+    batch: int = 512,
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+) -> Iterator[ImageBatch]:
+    """Every sample once, in order, as it is.
+
+    Args:
+        part: what to evaluate on.
+        batch: images per batch; the last one may be smaller.
+        device: where the batches are delivered.
+        rank: this process; it gets the samples rank, rank + world, ...
+        world: how many processes.
+        workers: processes that decode images on disk.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    positions = torch.arange(rank, len(part), world, device=part.ids.device).split(batch)
+    chunks = _Chunks(part, positions)
+    if isinstance(part, InMemory) or not workers:
+        for index in range(len(chunks) if len(part) > rank else 0):
+            yield _on(torch.device(device), _unwrapped(chunks[index]))
+        return
+    for outcome in DataLoader(chunks, batch_size=None, num_workers=workers, generator=torch.Generator()):
+        yield _on(torch.device(device), _unwrapped(outcome))

@@ -1,0 +1,87 @@
+"""torchvision's v2 transforms, made a pure function of (seed, epoch, sample id).
+
+They draw from torch's global generator. It is seeded anew before each sample and put back after the batch, so neither
+the transforms nor the rest of the program notices the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from limbeck.core.errors import DataError, MissingPackage, close
+from limbeck.data.randomness import TRANSFORMS, random_bits
+
+
+def built(entries: Sequence[Mapping[str, Any]]) -> list[Callable[[Tensor], Tensor]]:
+    """Make the transforms that `Augment.transforms` describes.
+
+    Args:
+        entries: `{name: class name in torchvision.transforms.v2, <its arguments>}`.
+
+    Raises:
+        MissingPackage: torchvision is not installed.
+        DataError: an unknown name, or arguments that the class refuses.
+    """
+    return [_built(entry) for entry in entries]
+
+
+def _built(entry: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
+    try:
+        from torchvision.transforms import v2
+    except ImportError as error:
+        raise MissingPackage("torchvision", "vision") from error
+    arguments = {key: value for key, value in entry.items() if key != "name"}
+    kind = getattr(v2, entry["name"], None)
+    if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
+        known = [name for name, value in vars(v2).items() if isinstance(value, type) and issubclass(value, v2.Transform)]
+        raise DataError(f"torchvision.transforms.v2 has no transform {entry['name']!r}; {close(entry['name'], known)}")
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"transform {entry['name']} does not accept {arguments}: {error}") from error
+
+
+def transformed(
+    pixels: UInt8[Tensor, "b c h w"],
+    ids: Int64[Tensor, " b"],
+    *,
+    transforms: Sequence[Callable[[Tensor], Tensor]],
+    seed: int,
+    epoch: int,
+) -> UInt8[Tensor, "b c h w"]:
+    """Apply the transforms one after the other to each sample, each under its own seed.
+
+    Args:
+        pixels: on the CPU, because a transform draws from the generator of its tensor's device.
+        ids: the samples' identities.
+        transforms: from `built`.
+        seed: the run's seed.
+        epoch: counted from 0.
+
+    Raises:
+        DataError: the transforms change the image's size, its channels or its type.
+    """
+    seeds = random_bits(ids, seed=seed, purpose=TRANSFORMS, epoch=epoch)[:, 0].tolist()
+    out = torch.empty_like(pixels)
+    generator = torch.default_generator
+    before = generator.get_state()
+    try:
+        for place, (image, own) in enumerate(zip(pixels, seeds, strict=True)):
+            generator.manual_seed(own)
+            for transform in transforms:
+                image = transform(image)
+            if image.shape != pixels.shape[1:] or image.dtype != torch.uint8:
+                raise DataError(
+                    f"augment.transforms must keep uint8 images of shape {list(pixels.shape[1:])}, got {image.dtype} of "
+                    f"shape {list(image.shape)}; end with a Resize or RandomResizedCrop to that size, and leave ToDtype "
+                    "and Normalize to the network"
+                )
+            out[place] = image
+    finally:
+        generator.set_state(before)
+    return out

@@ -1,0 +1,111 @@
+"""A network as one ONNX file: pixels in, logits out, any batch size.
+
+The file holds its weights itself (no second file beside it), so it can be moved; this limits it to 2 GB.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from limbeck.core.errors import MissingPackage
+from limbeck.core.files import atomic_path
+from limbeck.evaluate.mode import evaluating
+from limbeck.export.verify import TOLERANCE, Exported, cannot, check_samples, on_cpu, speeds, traced_batch, verify
+
+_INPUT, _OUTPUT = "images", "logits"
+
+
+def export(
+    network: nn.Module,
+    path: str | Path,
+    samples: Float[Tensor, "n c h w"],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> Exported:
+    """Write an ONNX file and run it in onnxruntime, on the CPU, against the live network.
+
+    Args:
+        network: images [b c h w] in [0, 1] to logits; its modes are restored.
+        path: the file; it appears only if it agrees with the network.
+        samples: pixels in [0, 1], to verify the file and to time it.
+        metadata: texts to keep in the file (the names of the classes, say).
+        tolerance: the largest difference accepted, as a share of the largest absolute logit.
+
+    Raises:
+        MissingPackage: onnx, onnxscript or onnxruntime is not installed.
+        ExportError: the network cannot be traced, or the file differs from it.
+        RunError: the disk is full or the folder cannot be written.
+    """
+    runtime = _runtime()
+    samples = check_samples(samples)
+    live = on_cpu(network)
+    with evaluating(live), atomic_path(path) as temporary:
+        opset = _write(live, temporary, samples, metadata or {})
+        run = _session(runtime, temporary)
+        match = verify(live, lambda images: torch.from_numpy(run(images.numpy())), samples, tolerance=tolerance)
+        latency = speeds(live, run, samples, prepare=Tensor.numpy)
+    return Exported(
+        format="onnx",
+        path=Path(path),
+        bytes=Path(path).stat().st_size,
+        max_difference=match.max_difference,
+        agreement=match.agreement,
+        median_ms=latency[0]["median_ms"],
+        detail={"opset": opset, "runtime": f"onnxruntime {runtime.__version__}", "latency": latency},
+    )
+
+
+def _runtime() -> Any:
+    """The onnxruntime package, after making sure that those which write the file are there too."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            module = import_module(package)
+        except ImportError as error:
+            raise MissingPackage(package, "export") from error
+    return module
+
+
+def _write(network: nn.Module, path: Path, samples: Tensor, metadata: Mapping[str, str]) -> int:
+    """Write the file and return the version of the operator set that it uses."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals, which nobody can act on
+            program = torch.onnx.export(
+                network,
+                (traced_batch(samples),),
+                dynamo=True,
+                verbose=False,
+                input_names=[_INPUT],
+                output_names=[_OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+            if program is None:
+                raise RuntimeError("the exporter returned nothing")
+            program.model.metadata_props.update(metadata)
+            program.save(path, external_data=False)
+    except Exception as error:  # the exporter raises whatever the network's own code raises, and its own passes
+        raise cannot(network, "ONNX", error) from error
+    return int(program.model.opset_imports[""])
+
+
+def _session(runtime: Any, path: Path) -> Callable[[Any], Any]:
+    """Images to logits, both NumPy arrays, with as many threads as PyTorch uses."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+
+    def run(images: Any) -> Any:
+        return session.run([_OUTPUT], {_INPUT: images})[0]
+
+    return run

@@ -1,0 +1,44 @@
+"""The accelerator of one training: device, precision, processes, trackers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, GradientState
+
+from limbeck.core.errors import TrainingError
+
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: Path | None = None) -> Accelerator:
+    """An accelerator for one training. Accelerate keeps its state global, so the previous training's is dropped first.
+
+    Args:
+        precision: fp32, bf16 or fp16.
+        trackers: names that Accelerate knows.
+        folder: where trackers write.
+
+    Raises:
+        TrainingError: fp16 without a GPU, or processes that do not find each other.
+    """
+    gpu = torch.cuda.is_available()
+    if precision == "fp16" and not gpu:
+        raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+    AcceleratorState._reset_state(reset_partial_state=False)
+    GradientState._reset_state()
+    accelerator = Accelerator(
+        cpu=not gpu,  # without it, several CPU processes would each train alone, in silence
+        mixed_precision=_PRECISIONS[precision],
+        log_with=list(trackers) or None,
+        project_dir=None if folder is None else str(folder),
+        # A turn leaves other turns' parameters unused, and every network keeps the buffers of its own process.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+    )
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != expected:
+        raise TrainingError(f"expected {expected} processes (WORLD_SIZE), Accelerate found {accelerator.num_processes}")
+    return accelerator

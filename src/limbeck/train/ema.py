@@ -1,0 +1,62 @@
+"""An exponential moving average of the trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from limbeck.core.distiller import Distiller
+from limbeck.core.net import Kind
+
+
+class Ema:
+    """The average of parameters and floating-point buffers; other buffers are copied.
+
+    Args:
+        distiller: whose TRAINED networks are averaged.
+        decay: share of the old average that each step keeps.
+    """
+
+    def __init__(self, distiller: Distiller, decay: float) -> None:
+        roles = [role for role in distiller.nets if distiller[role].kind is Kind.TRAINED]
+        self._live = {
+            f"{role}.{name}": tensor for role in roles for name, tensor in distiller[role].state_dict().items()
+        }
+        self._decay = decay
+        self.state = {name: tensor.clone() for name, tensor in self._live.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take one step of the average."""
+        floats = [name for name, tensor in self._live.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.state[n] for n in floats], [self._live[n] for n in floats], 1 - self._decay)
+        for name in self._live.keys() - set(floats):
+            self.state[name].copy_(self._live[name])
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a checkpoint's average into place."""
+        for name, tensor in self.state.items():
+            tensor.copy_(state[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The networks hold the average inside, their own weights again outside."""
+        own = {name: tensor.clone() for name, tensor in self._live.items()}
+        self._copy(self.state)
+        try:
+            yield
+        finally:
+            self._copy(own)
+
+    def keep(self) -> None:
+        """Leave the average in the networks for good: training is over."""
+        self._copy(self.state)
+
+    @torch.no_grad()
+    def _copy(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._live.items():
+            tensor.copy_(state[name])

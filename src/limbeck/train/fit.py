@@ -1,0 +1,220 @@
+"""The one loop: stages × steps × turns.
+
+    for each stage:   fresh optimisers, one group per trained path; fresh schedule
+        for each step:    seed everything from (seed, rank, stage, step); take the step's micro-batches
+            for each turn:    forward and backward per micro-batch, then one optimiser step
+            log, evaluate, checkpoint when due
+
+Everything random is a function of the seed and the position, and data order is a function of the seed and the step, so
+a checkpoint needs no generator states and a resumed training ends with the bits of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.core.distiller import Distiller
+from limbeck.core.errors import Interrupted, TrainingError
+from limbeck.core.net import Kind, digest
+from limbeck.core.plan import At, Stage
+from limbeck.train.batches import Batches
+from limbeck.train.devices import open_accelerator
+from limbeck.train.interrupts import Interrupts
+from limbeck.train.optimizers import check_groups, make_optimizers
+from limbeck.train.record import Fitted, Record, to_device
+from limbeck.train.schedules import multiplier
+from limbeck.train.settings import Train, in_steps
+
+
+def fit(
+    distiller: Distiller,
+    batches: Batches,
+    settings: Train,
+    *,
+    folder: Path | None = None,
+    validation: Iterable[Any] | None = None,
+    title: str = "training",
+    progress: bool = True,
+) -> Fitted:
+    """Train a distiller.
+
+    Args:
+        distiller: is trained in place.
+        batches: endless and repeatable; this process's share when there are several.
+        settings: how.
+        folder: for metrics, checkpoints and the delivered networks (`student-last.safetensors` and
+            `student-best.safetensors`); a training that was interrupted there is resumed. Absent = nothing is written.
+        validation: batches of the validation split, iterated at every evaluation.
+        title: shown beside the progress bar.
+        progress: whether to show one.
+
+    Raises:
+        TrainingError: a loss term is not finite, or a frozen network changed.
+        Interrupted: Ctrl-C or termination; the state is saved.
+        RunError: a checkpoint is damaged, or the disk is full.
+    """
+    stages = tuple(distiller.method.plan())
+    check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
+    accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)
+    distiller.open_all()
+    runner = accelerator.prepare(distiller)
+    lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
+    record = Record(
+        distiller,
+        batches,
+        settings,
+        accelerator=accelerator,
+        folder=folder,
+        validation=validation,
+        title=title,
+        total=sum(lengths),
+        visible=progress,
+    )
+    try:
+        with record.bar, Interrupts() as interrupts:
+            loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths)
+            for phase in range(record.position.phase, len(stages)):
+                loop.run(phase, stages[phase])
+        return record.finish()
+    finally:
+        accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
+
+
+def stage_lengths(stages: Sequence[Stage], settings: Train, steps_per_epoch: int) -> list[int]:
+    """The steps of each stage, at least one."""
+    total = in_steps(settings.length, steps_per_epoch)
+    return [max(1, round(total * stage.share)) for stage in stages]
+
+
+@dataclass
+class _Loop:
+    """What the steps of one call of `fit` share."""
+
+    distiller: Distiller
+    runner: Any  # the distiller, or what Accelerate wrapped it in
+    batches: Batches
+    settings: Train
+    accelerator: Any
+    record: Record
+    interrupts: Interrupts
+    lengths: Sequence[int]
+
+    def __post_init__(self) -> None:
+        self.world = self.accelerator.num_processes
+
+    def run(self, phase: int, stage: Stage) -> None:
+        """All steps of a stage that are left."""
+        position, steps = self.record.position, self.lengths[phase]
+        resumed = phase == position.phase and position.step > 0
+        position.phase, position.step = phase, position.step if resumed else 0
+        self.distiller.train()
+        self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
+        frozen = self._digests()
+        stream = self.batches.batches(position.total)
+        for step in range(position.step, steps):
+            self._seed(phase, step)
+            rate = self._set_rates(step, steps)
+            samples = self._step(stage, phase, step, next(stream))
+            position.step, position.total = step + 1, position.total + 1
+            last = step + 1 == steps
+            logged = self.record.after_step(samples=samples, stage=stage.name, rate=rate, last=last)
+            self._save_or_stop(logged, last)
+        if self._digests() != frozen:
+            raise TrainingError(f"stage {stage.name!r} changed a frozen network's parameters or buffers")
+
+    def _step(self, stage: Stage, phase: int, step: int, micro: Sequence[Any]) -> int:
+        """All turns of one step; returns the number of samples used over all processes."""
+        weights, samples = self._weights(micro)
+        turns = self.distiller.turns(
+            step,
+            self.lengths[phase],
+            stage=stage,
+            phase=phase,
+            seed=self.settings.seed,
+            epoch=self.record.position.total / self.batches.steps_per_epoch,
+        )
+        for at in turns:
+            for number, (batch, weight) in enumerate(zip(micro, weights, strict=True), start=1):
+                with self._synchronised(number == len(micro)):
+                    self._forward_backward(batch, at, weight, completes=number == len(micro))
+            self._optimise()
+        return samples
+
+    def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
+        terms = self.runner(to_device(batch, self.accelerator.device), at)
+        self.accelerator.backward(sum(terms.values()) * weight)
+        self.record.add(terms, weight=weight, completes=completes)
+
+    def _weights(self, micro: Sequence[Any]) -> tuple[list[Tensor | float], int]:
+        """Size · world / Σ size: micro-batches and processes of any sizes add up to the one large batch."""
+        sizes = [self.distiller.task.size(batch) for batch in micro]
+        if self.world == 1:
+            return [size / max(sum(sizes), 1) for size in sizes], sum(sizes)
+        total = torch.tensor(float(sum(sizes)), device=self.accelerator.device)
+        total = self.accelerator.reduce(total, reduction="sum").clamp_min(1)
+        return [size * self.world / total for size in sizes], sum(sizes) * self.world
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients once per turn, at its last micro-batch."""
+        return nullcontext() if last or self.world == 1 else self.accelerator.no_sync(self.runner)
+
+    def _optimise(self) -> None:
+        if self.settings.clip is not None:
+            for optimizer in self.optimizers:
+                self.accelerator.unscale_gradients(optimizer)
+            groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+            torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def _make_optimizers(self, stage: Stage, states: list[Any] | None) -> list[Any]:
+        groups = self.distiller.param_groups(stage)
+        optimizers: list[Any] = list(make_optimizers(groups, self.settings.optimizer, self.settings.groups))
+        if self.settings.precision == "fp16":  # only then is Accelerate's wrapper needed: it owns the loss scaling
+            optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers]
+        for optimizer, state in zip(optimizers, states or (), strict=states is not None):
+            optimizer.load_state_dict(state)
+        return optimizers
+
+    def _set_rates(self, step: int, steps: int) -> float:
+        factor = multiplier(self.settings.schedule, step, steps, steps_per_epoch=self.batches.steps_per_epoch)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+        return self.settings.optimizer.lr * factor
+
+    def _seed(self, phase: int, step: int) -> None:
+        name = f"{self.settings.seed}/{self.accelerator.process_index}/{phase}/{step}"
+        torch.manual_seed(Random(name).getrandbits(63))  # noqa: S311 - not for secrets
+
+    def _digests(self) -> dict[str, str]:
+        nets = {role: self.distiller[role] for role in self.distiller.nets}
+        return {role: digest(net.model) for role, net in nets.items() if net.kind is Kind.FROZEN}
+
+    def _save_or_stop(self, logged: bool, last: bool) -> None:
+        total, stop = self.record.position.total, self._stop_asked(logged)
+        if stop or last or self.record.checkpoint_due():
+            self.record.checkpoint(self.optimizers)
+        if stop and total < sum(self.lengths):
+            raise Interrupted(
+                f"stopped after step {total} of {sum(self.lengths)}; everything is saved. "
+                "Run the same command again to go on from here."
+            )
+
+    def _stop_asked(self, agreed: bool) -> bool:
+        """One process decides alone; several agree, at the steps at which they wait for each other anyway."""
+        if self.world == 1:
+            return self.interrupts.asked
+        if not agreed:
+            return False
+        asked = torch.tensor(float(self.interrupts.asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, reduction="sum") > 0)

@@ -1,0 +1,216 @@
+"""What a training leaves behind: metrics, the best network by validation, checkpoints, the delivered networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+
+from limbeck.core.bridge import inner
+from limbeck.core.distiller import Distiller
+from limbeck.models.weights import save_weights
+from limbeck.train.batches import Batches
+from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
+from limbeck.train.ema import Ema
+from limbeck.train.metrics import MetricsFile, TermSums
+from limbeck.train.progress import TrainingProgress
+from limbeck.train.settings import Train, in_steps, parse_length
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to.
+
+    Args:
+        steps: of all stages.
+        seconds: in training, over all attempts.
+        last: metrics of the delivered network on the validation split; empty without one.
+        best: the same of the best network met.
+        best_step: the step after which it was met.
+    """
+
+    steps: int
+    seconds: float
+    last: dict[str, float]
+    best: dict[str, float]
+    best_step: int
+
+
+class Record:
+    """The record of one training; only the main process writes.
+
+    Args:
+        distiller: what is trained.
+        batches: its data.
+        settings: how it is trained.
+        accelerator: its device and processes.
+        folder: where to write; absent = nowhere.
+        validation: batches of the validation split, if there is one.
+        title: shown beside the bar.
+        total: steps of all stages.
+        visible: whether to show progress.
+    """
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        batches: Batches,
+        settings: Train,
+        *,
+        accelerator: Accelerator,
+        folder: Path | None,
+        validation: Iterable[Any] | None,
+        title: str,
+        total: int,
+        visible: bool,
+    ) -> None:
+        self._distiller, self._batches, self._settings = distiller, batches, settings
+        self._accelerator, self._validation, self._title = accelerator, validation, title
+        self._main = accelerator.is_main_process
+        self._folder = folder if self._main else None
+        self._ema = Ema(distiller, settings.ema) if settings.ema else None
+        found = load_checkpoint(folder / "checkpoints") if folder is not None else None
+        self.position, self.state = found or (Position(), {})
+        if self.state:
+            distiller.load_state(self.state["distiller"])
+            if self._ema is not None:
+                self._ema.load(self.state["ema"])
+        path = None if self._folder is None else self._folder / "metrics.jsonl"
+        self._metrics = MetricsFile(path, keep_bytes=self.position.log_bytes)
+        self._sums, self._last = TermSums(), dict[str, float]()
+        self._samples, self._before = 0, self.position.seconds
+        self._began = self._saved = self._read = time.monotonic()
+        self.bar = TrainingProgress(title, total, start=self.position.total, visible=visible and self._main)
+        if settings.trackers:
+            accelerator.init_trackers(title.replace("/", "-"))
+
+    def add(self, terms: Mapping[str, Tensor], *, weight: Tensor | float, completes: bool) -> None:
+        """Add the terms of a micro-batch, and whether it completes its turn."""
+        self._sums.add(terms, weight=weight, counts=completes)
+
+    def after_step(self, *, samples: int, stage: str, rate: float, last: bool) -> bool:
+        """Log, evaluate and save what is due after a step; returns whether metrics were read.
+
+        Args:
+            samples: that the step used, over all processes.
+            stage: its name.
+            rate: the learning rate of a group without a multiplier.
+            last: whether it was the stage's last.
+        """
+        self._samples, self._stage, self._rate = self._samples + samples, stage, rate
+        if self._ema is not None:
+            self._ema.update()
+        logged = last or self._due(self._settings.log)
+        if logged:
+            self.log()
+        if last or self._due(self._settings.evaluate):
+            self.evaluate()
+        self.bar.advance(self.position.total)
+        return logged
+
+    def _due(self, interval: str) -> bool:
+        """Whether an interval has passed: in work by the step, in time since the last checkpoint."""
+        number, unit = parse_length(interval)
+        if unit in ("second", "minute"):
+            return time.monotonic() - self._saved >= number * (60 if unit == "minute" else 1)
+        return self.position.total % max(1, in_steps(interval, self._batches.steps_per_epoch)) == 0
+
+    def checkpoint_due(self) -> bool:
+        """Whether `train.checkpoint` asks for one now."""
+        return self._due(self._settings.checkpoint)
+
+    def log(self) -> None:
+        """Write and show the mean terms since the last time; raises TrainingError when one is not finite."""
+        terms = self._sums.read(where=f"{self._title}, step {self.position.total}")
+        if not terms:
+            return
+        now = time.monotonic()
+        speed = self._samples / max(now - self._read, 1e-9)
+        self._samples, self._read = 0, now
+        self._write({"lr": self._rate, "samples_per_second": round(speed, 1), "terms": terms})
+        self.bar.show(terms, samples_per_second=speed)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        epoch = round(self.position.total / self._batches.steps_per_epoch, 4)
+        place = {"step": self.position.total, "epoch": epoch, "stage": self._stage}
+        self._metrics.write({**place, "seconds": round(self._seconds(), 3), **entry})
+        if self._settings.trackers:
+            nested = {f"{n}/{k}": v for n, part in entry.items() if isinstance(part, dict) for k, v in part.items()}
+            flat = {name: value for name, value in entry.items() if isinstance(value, float)}
+            self._accelerator.log(nested | flat, step=self.position.total)
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def evaluate(self) -> None:
+        """Look at the validation split; keep the best network seen there."""
+        if self._validation is None or not self._main:
+            return
+        with self._averaged():
+            network = self._delivered()
+            metrics = dict(self._distiller.task.evaluate(network, (), self._validation_batches()))
+            score = self._distiller.task.score(metrics)
+            self._last = metrics
+            self._write({"validation": metrics})
+            if not self.position.best_score or score > self.position.best_score:
+                self.position.best, self.position.best_score = metrics, score
+                self.position.best_total = self.position.total
+                self._save(network, "student-best.safetensors")
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self._ema.applied() if self._ema is not None else nullcontext()
+
+    def _validation_batches(self) -> Iterator[Any]:
+        for batch in self._validation or ():
+            yield to_device(batch, self._accelerator.device)
+
+    def _delivered(self) -> nn.Module:
+        return self._distiller.deliver(batch for micro in self._batches.batches() for batch in micro)
+
+    def _save(self, network: nn.Module, name: str) -> None:
+        if self._folder is not None:
+            save_weights(inner(network), self._folder / name)
+
+    def checkpoint(self, optimizers: list[Any]) -> None:
+        """Save everything needed to go on from here."""
+        self.log()  # finds a loss that is not finite before it is saved
+        if self._folder is not None:
+            self.position.seconds, self.position.log_bytes = self._seconds(), self._metrics.bytes
+            state = {
+                "distiller": self._distiller.state(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "ema": {} if self._ema is None else self._ema.state,
+            }
+            save_checkpoint(self._folder / "checkpoints", self.position, state)
+        self._saved = time.monotonic()
+
+    def finish(self) -> Fitted:
+        """Write the delivered networks. With an average, that is what stays in the distiller."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
+        if not self._last and self._validation is not None:  # resumed after the last step: only the figures are missing
+            with self._averaged():
+                self._last = dict(self._distiller.task.evaluate(self._delivered(), (), self._validation_batches()))
+        if self._ema is not None:
+            self._ema.keep()
+        self._save(self._delivered(), "student-last.safetensors")
+        if self._validation is None:
+            self._save(self._delivered(), "student-best.safetensors")
+        position = self.position
+        return Fitted(position.total, self._seconds(), self._last, position.best, position.best_total)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch on a device; the same object when it is there already, because a forward pass is remembered by it."""
+    leaves = torch.utils._pytree.tree_leaves(batch)
+    if all(leaf.device == device for leaf in leaves if isinstance(leaf, Tensor)):
+        return batch
+    return send_to_device(batch, device, non_blocking=True)

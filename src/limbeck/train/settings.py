@@ -1,0 +1,196 @@
+"""How to train: length, optimiser, schedule, precision. Descriptions only; torch is not imported here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from limbeck.core.settings import settings
+
+_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?|minutes?|seconds?)\s*")
+
+
+def parse_length(text: str) -> tuple[float, str]:
+    """Read "60 epochs", "5000 steps", "2 minutes": the number and the unit's singular; raises ValueError otherwise."""
+    found = _LENGTH.fullmatch(text)
+    if not found:
+        raise ValueError(f"expected a length such as '60 epochs' or '5000 steps', got {text!r}")
+    return float(found[1]), found[2].rstrip("s")
+
+
+def in_steps(text: str, steps_per_epoch: int) -> int:
+    """A length in optimiser steps."""
+    number, unit = parse_length(text)
+    return round(number * (steps_per_epoch if unit == "epoch" else 1))
+
+
+def _work(text: str) -> str:
+    if parse_length(text)[1] not in ("epoch", "step"):
+        raise ValueError(f"expected epochs or steps, got {text!r}")
+    return text
+
+
+def _any_length(text: str) -> str:
+    parse_length(text)
+    return text
+
+
+Length = Annotated[str, AfterValidator(_work)]
+"""An amount of training: "60 epochs" or "5000 steps"."""
+
+Interval = Annotated[str, AfterValidator(_any_length)]
+"""An amount of training or of time: "1 epochs", "500 steps", "2 minutes", "30 seconds"."""
+
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+@settings
+class SGD:
+    """`torch.optim.SGD`."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: Rate = 0.05
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: Amount = 0.0
+
+
+@settings
+class Adam:
+    """`torch.optim.Adam`."""
+
+    name: Literal["adam"] = "adam"
+    lr: Rate = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: Rate = 1e-8
+    weight_decay: Amount = 0.0
+
+
+@settings
+class AdamW:
+    """`torch.optim.AdamW`: decoupled weight decay."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Rate = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: Rate = 1e-8
+    weight_decay: Amount = 0.01
+
+
+@settings
+class RMSprop:
+    """`torch.optim.RMSprop`; `alpha` is the decay of the squared average."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: Rate = 1e-3
+    alpha: Share = 0.99
+    momentum: Share = 0.0
+    eps: Rate = 1e-8
+    weight_decay: Amount = 0.0
+
+
+@settings
+class LARS:
+    """`timm.optim.Lars`: layer-wise rates for large batches."""
+
+    name: Literal["lars"] = "lars"
+    lr: Rate = 1.0
+    momentum: Share = 0.9
+    weight_decay: Amount = 0.0
+
+
+@settings
+class LAMB:
+    """`timm.optim.Lamb`: layer-wise rates over Adam."""
+
+    name: Literal["lamb"] = "lamb"
+    lr: Rate = 1e-3
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: Amount = 0.01
+
+
+OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "lars": LARS, "lamb": LAMB}
+Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | LARS | LAMB, Field(discriminator="name")]
+
+
+@settings
+class Constant:
+    """The same rate throughout, after a linear warm-up."""
+
+    name: Literal["constant"] = "constant"
+    warmup: Length = "0 steps"
+
+
+@settings
+class Cosine:
+    """Half a cosine from the full rate to the share `end` of it."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup: Length = "0 steps"
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+@settings
+class Linear:
+    """A straight line from the full rate to the share `end` of it."""
+
+    name: Literal["linear"] = "linear"
+    warmup: Length = "0 steps"
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+@settings
+class Step:
+    """The rate is multiplied by `factor` at each of the shares `at` of the stage."""
+
+    name: Literal["step"] = "step"
+    warmup: Length = "0 steps"
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+SCHEDULES = {"constant": Constant, "cosine": Cosine, "linear": Linear, "step": Step}
+Schedule = Annotated[Constant | Cosine | Linear | Step, Field(discriminator="name")]
+
+
+@settings
+class Train:
+    """One training.
+
+    Args:
+        length: of all stages together.
+        optimizer: made afresh for every stage.
+        schedule: of the learning rate, over each stage.
+        groups: trained path (`adapters.critic`, `student.head`) -> an optimiser of its own.
+        precision: fp32; bf16 (autocast, weights stay in float32); fp16 (autocast and loss scaling, GPU only).
+        seed: of initial weights, data order, augmentation, dropout.
+        clip: the largest norm of a turn's gradient; absent = none.
+        accumulate: micro-batches per step; the data's `batch` is the size of one.
+        ema: decay of an exponential moving average of the trained networks, which is then what is delivered.
+        evaluate: how often the validation split is looked at, for curves and for the best network.
+        checkpoint: how often the state is saved, in training or in time.
+        log: how often metrics are written.
+        trackers: names that Accelerate knows, such as tensorboard.
+    """
+
+    length: Length = "30 epochs"
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Cosine()
+    groups: dict[str, Optimizer] = Field(default_factory=dict)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    seed: Annotated[int, Field(ge=0)] = 0
+    clip: Rate | None = None
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    evaluate: Length = "1 epochs"
+    checkpoint: Interval = "1 minutes"
+    log: Length = "50 steps"
+    trackers: tuple[str, ...] = ()
+
+
+NOT_DETERMINING = ("checkpoint", "log", "trackers")
+"""Fields of `Train` that do not change what is trained."""
