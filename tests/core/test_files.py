@@ -11,7 +11,6 @@ from typing import BinaryIO
 import pytest
 import torch
 
-from limbeck.core import files
 from limbeck.core.errors import RunError
 from limbeck.core.files import append_line, atomic_path, write_atomically, write_json
 
@@ -93,7 +92,7 @@ def test_a_full_disk_found_at_the_flush_keeps_the_old_file(tmp_path: Path, monke
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match="free space"):
         write_atomically(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
@@ -103,8 +102,17 @@ def test_a_full_disk_found_at_the_flush_keeps_the_old_file(tmp_path: Path, monke
 def test_the_bytes_are_on_the_disk_before_the_name_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (events.append("fsync"), fsync(handle)))
-    monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("replace"), replace(self, target))[1])
+
+    def watched_fsync(handle: int) -> None:
+        events.append("fsync")
+        fsync(handle)
+
+    def watched_replace(self: Path, target: Path) -> Path:
+        events.append("replace")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_replace)
     write_atomically(tmp_path / "a", b"x")
     assert events == ["fsync", "replace", "fsync"]
 

@@ -34,10 +34,10 @@ def test_also_after_an_error() -> None:
 
 
 def test_running_statistics_do_not_move() -> None:
-    model = nn.Sequential(nn.BatchNorm2d(3)).train()
+    model = nn.BatchNorm2d(3).train()
     with evaluating(model):
         model(torch.rand(2, 3, 4, 4) + 5)
-    assert model[0].running_mean.tolist() == [0, 0, 0]
+    assert model.state_dict()["running_mean"].tolist() == [0, 0, 0]
 
 
 def test_device_of_a_network_without_parameters_is_the_cpu() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -66,7 +67,7 @@ def test_mixed_labels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("output", [torch.rand(2, 3, 4), torch.rand(1, 3), {"logits": torch.rand(2, 3)}])
-def test_other_outputs_than_logits_are_refused(output: object) -> None:
+def test_other_outputs_than_logits_are_refused(output: Any) -> None:
     model = network().train()
     with pytest.raises(ModelError, match=r"expected logits \[2, classes\]"):
         predict(model, [(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]))], lambda model, batch: output)

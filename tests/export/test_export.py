@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.networks import DataDependent, FixedBatch, bridged, convolutional, grey, shrinking
+from export.networks import bridged, convolutional, grey, shrinking
 from limbeck import export as room
 from limbeck.core.errors import ExportError
 from limbeck.export import FORMATS, SUFFIXES, exporter
@@ -72,20 +72,6 @@ def test_a_file_that_differs_is_not_kept(format_name: str, tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
     assert network.training
-
-
-@pytest.mark.parametrize(
-    ("network", "reason"),
-    [(DataDependent(), "DataDependent cannot be exported to .*; its forward must be"), (FixedBatch(), "batch")],
-)
-@pytest.mark.parametrize("traced", ["onnx", "torch_export"])
-def test_what_cannot_be_traced_says_why(traced: str, network: nn.Module, reason: str, tmp_path: Path) -> None:
-    if traced == "onnx":
-        pytest.importorskip("onnxruntime")
-    with pytest.raises(ExportError, match=reason) as raised:
-        exporter(traced)(network, tmp_path / "a", grey(3))
-    print(raised.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_formats_get_a_hint() -> None:

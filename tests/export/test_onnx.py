@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def test_one_file_with_the_promised_names(written: Path) -> None:
     onnx.checker.check_model(model)
     (image,), (logits,) = model.graph.input, model.graph.output
     assert (image.name, logits.name) == ("images", "logits")
-    assert image.type.tensor_type.shape.dim[0].dim_param
+    assert image.type.tensor_type.shape.dim[0].dim_param == "batch"
     assert [dim.dim_value for dim in image.type.tensor_type.shape.dim[1:]] == [1, 16, 16]
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     assert {entry.key: entry.value for entry in model.metadata_props}["classes"] == "a b c"
@@ -49,7 +50,7 @@ def test_speed_is_that_of_the_runtime_with_torchs_threads(tmp_path: Path, monkey
     threads: list[int] = []
     session = runtime.InferenceSession
 
-    def watched(path: str, sess_options: object, providers: list[str]) -> object:
+    def watched(path: str, sess_options: Any, providers: list[str]) -> object:
         threads.append(sess_options.intra_op_num_threads)
         return session(path, sess_options=sess_options, providers=providers)
 

@@ -8,6 +8,7 @@ LimbeckError
 ├── TapError          a module path is unknown, or a tapped tensor was changed in place
 ├── MethodError       a method, its task and its networks do not fit together
 ├── TrainingError     training cannot go on: a loss is not finite, a frozen teacher changed
+│   └── Interrupted   somebody asked to stop; everything is saved
 ├── RunError          a run folder, a checkpoint or the disk
 ├── ExportError       an exported file cannot be made, or differs from the live network
 └── MissingPackage    an optional dependency is not installed

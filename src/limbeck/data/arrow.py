@@ -43,6 +43,12 @@ class Datasets(Pictures):
     image: str = "image"
     label: str = "label"
 
+    @property
+    def name(self) -> str:
+        """The path as given, without the folders that lead to an absolute one."""
+        given = Path(self.path)
+        return given.stem if given.is_absolute() else self.path
+
     def files(self) -> Mapping[str, Path]:
         """The local tables, by their paths below the set's folder; none for a set on the hub."""
         place = self._local()
@@ -79,8 +85,9 @@ class Datasets(Pictures):
             name = f"{self.path} ({split})"
             labels = class_labels(tables[split], self.label, classes, name=name)
             splits[role] = Labelled(Rows(tables[split], self.image, name=name), labels)
-        held_out = self.test if len(tables) == 1 else 0
-        return assembled(splits, classes, title=self.title, size=self.size, channels=self.channels, held_out=held_out)
+        return assembled(
+            splits, classes, title=self.name, size=self.size, channels=self.channels, held_out=self.held_out
+        )
 
     def _tables(self) -> dict[str, datasets.Dataset]:
         library, place = require_datasets(), self._local()

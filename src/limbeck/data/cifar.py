@@ -29,7 +29,7 @@ _PIXELS = 3 * _SIDE * _SIDE
 class Layout(NamedTuple):
     """How one of the two sets names its files and fields."""
 
-    places: tuple[str, ...]
+    folders: tuple[str, ...]
     train: tuple[str, ...]
     test: tuple[str, ...]
     pickled_names: tuple[str, str]
@@ -40,8 +40,7 @@ class Layout(NamedTuple):
 
 
 TEN = Layout(
-    places=(".", "cifar-10-batches-py", "cifar-10-batches-bin", "cifar10", "cifar10/cifar-10-batches-py")
-    + ("cifar10/cifar-10-batches-bin", "cifar10/data", "cifar10/plain_text"),
+    folders=("cifar-10-batches-py", "cifar-10-batches-bin", "data", "plain_text"),
     train=tuple(f"data_batch_{number}" for number in range(1, 6)),
     test=("test_batch",),
     pickled_names=("batches.meta", "label_names"),
@@ -51,8 +50,7 @@ TEN = Layout(
     columns=("label",),
 )
 HUNDRED = Layout(
-    places=(".", "cifar-100-python", "cifar-100-binary", "cifar100", "cifar100/cifar-100-python")
-    + ("cifar100/cifar-100-binary", "cifar100/data", "cifar100/cifar100"),
+    folders=("cifar-100-python", "cifar-100-binary", "data", "cifar100"),
     train=("train",),
     test=("test",),
     pickled_names=("meta", "fine_label_names"),
@@ -80,14 +78,15 @@ class Cifar10(ImageData):
         layout = self.layout
         first = layout.train[0]
         holding = (first, f"{first}.bin", "train*.parquet")
-        folder = first_folder(self.folder(), layout.places, holding=holding, what=self.title)
+        places = [f"{above}{name}" for above in ("", f"{self.title}/") for name in (".", *layout.folders)]
+        folder = first_folder(self.folder(), places, holding=holding, what=self.title)
         if (folder / first).is_file():
             names = [*layout.train, *layout.test, layout.pickled_names[0]]
         elif (folder / f"{first}.bin").is_file():
             names = [*(f"{name}.bin" for name in layout.train + layout.test), layout.binary_names]
         else:
             tables = table_files(folder, pattern="*.parquet")
-            names = [path.name for split in ("train", "test") for path in tables.get(split, ())]
+            names = [path.name for split in ("train", "test") for path in tables.get(split, [Path(f"{split}.parquet")])]
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise DataError(f"{folder} is incomplete: {', '.join(missing)} missing; unpack {self.title} again")
@@ -118,8 +117,12 @@ class Cifar10(ImageData):
     def _joined(self, pieces: Sequence[tuple[np.ndarray, np.ndarray]]) -> InMemory:
         pixels = np.concatenate([piece[0] for piece in pieces]).reshape(-1, 3, _SIDE, _SIDE)
         labels = torch.from_numpy(np.concatenate([piece[1] for piece in pieces]).astype(np.int64))
-        if len(labels) != len(pixels) or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes):
-            raise DataError(f"{self.title}: its labels do not fit: one of 0 … {self.classes - 1} for each image expected")
+        if len(labels) != len(pixels) or (
+            len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes
+        ):
+            raise DataError(
+                f"{self.title}: its labels do not fit: one of 0 … {self.classes - 1} for each image expected"
+            )
         return InMemory(torch.from_numpy(pixels), labels, torch.arange(len(labels)))
 
     def _tables(self, files: Mapping[str, Path]) -> Found:
@@ -153,7 +156,12 @@ class Cifar100(Cifar10):
 def _pickled(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     content = read_arrays(path)
     pixels, labels = content.get("data"), content.get(layout.label)
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (_PIXELS,) or labels is None:
+    if (
+        not isinstance(pixels, np.ndarray)
+        or pixels.dtype != np.uint8
+        or pixels.shape[1:] != (_PIXELS,)
+        or labels is None
+    ):
         raise DataError(f"{path}: expected uint8 'data' of shape [n, {_PIXELS}] and {layout.label!r}; unpack it again")
     return pixels, np.asarray(labels)
 

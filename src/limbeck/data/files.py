@@ -22,7 +22,9 @@ def root_folder(root: str | None) -> Path:
     """
     chosen = root or os.environ.get("LIMBECK_DATA")
     if not chosen:
-        raise DataError("where are the data sets? Set data.root, or the environment variable LIMBECK_DATA, to their folder")
+        raise DataError(
+            "where are the data sets? Set data.root, or the environment variable LIMBECK_DATA, to their folder"
+        )
     path = Path(chosen).expanduser()
     if not path.is_dir():
         origin = "data.root" if root else "LIMBECK_DATA"

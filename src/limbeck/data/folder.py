@@ -21,11 +21,16 @@ ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".
 class Folder(Pictures):
     """root/train/<class>/*.jpg, and the same under validation (or val) and test; or root/<class>/*.jpg alone.
 
-    Classes are the sub-folders of train that are not hidden, sorted by name; images may lie deeper. With class folders
-    alone, the field `test` says what is split off. Grey and 16-bit images are accepted; photographs are turned upright.
+    Classes are the sub-folders of train that are not hidden, sorted by name; images may lie deeper. With no other
+    split, the field `test` says what is split off. Grey and 16-bit images are accepted; photographs are turned upright.
     """
 
     title: ClassVar[str] = "folder"
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder().name
 
     def files(self) -> Mapping[str, Path]:
         """Every image, by its path below root."""
@@ -48,15 +53,15 @@ class Folder(Pictures):
         if not classes:
             raise DataError(f"{folders['train']} has no class folders; expected <class>/<image> below it")
         splits = {role: _labelled(folder, classes) for role, folder in folders.items()}
-        held_out = self.test if folders == {"train": self.folder()} else 0
         return assembled(
-            splits, classes, title=self.title, size=self.size, channels=self.channels, held_out=held_out
+            splits, classes, title=self.name, size=self.size, channels=self.channels, held_out=self.held_out
         )
 
     def _folders(self) -> dict[Role, Path]:
         root = self.folder()
         available = [path.name for path in _subfolders(root)]
-        usual = any(name in available for name in ALIASES["train"])
+        # a class, too, may be called train: a split is a folder of folders
+        usual = any(name in available and _subfolders(root / name) for name in ALIASES["train"])
         if not usual and not self.splits:
             return {"train": root}
         return {role: root / name for role, name in self.roles(available).items()}
@@ -66,7 +71,9 @@ def _labelled(folder: Path, classes: tuple[str, ...]) -> Labelled:
     paths, labels = [], []
     for name, images in _classes_in(folder).items():
         if name not in classes:
-            raise DataError(f"{folder / name} is a class that the training folder does not have; {close(name, classes)}")
+            raise DataError(
+                f"{folder / name} is a class that the training folder does not have; {close(name, classes)}"
+            )
         if not images:
             raise DataError(f"{folder / name} holds no image; expected files ending in {', '.join(sorted(ENDINGS))}")
         paths += images

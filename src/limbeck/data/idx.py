@@ -88,7 +88,7 @@ class FashionMNIST(Mnist):
     )
 
 
-def read_idx(path: Path) -> UInt8[Tensor, "..."]:
+def read_idx(path: Path) -> UInt8[Tensor, "*axes"]:
     """One idx file of unsigned bytes, as a tensor of its axes.
 
     Args:

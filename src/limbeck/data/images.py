@@ -95,10 +95,10 @@ def probed(reader: Reader, rows: Int64[Tensor, " n"], *, size: int | None, chann
         DataError: an image is damaged, or sizes differ and none was chosen.
     """
     chosen = rows[:: max(1, len(rows) // _PROBED)][:_PROBED].tolist()
-    first, sizes, colour = "", {}, False
+    sizes: dict[tuple[int, int], str] = {}
+    colour = False
     for data, name in reader.read(chosen):
         image = _opened(data, name)
-        first = first or name
         sizes.setdefault(image.size, name)
         colour = colour or image.mode not in _GREY
     if size is None and len(sizes) > 1:
@@ -156,8 +156,8 @@ def _planes(image: Image, name: str, *, shape: Shape, resize: bool) -> UInt8[np.
     if image.size != (shape.width, shape.height):
         if not resize:
             raise DataError(
-                f"{name} is {image.width}x{image.height}, the others are {shape.width}x{shape.height} (width x height). "
-                "Set data.size to scale and cut all of them to one square"
+                f"{name} is {image.width}x{image.height}, the others are {shape.width}x{shape.height} (width x "
+                "height). Set data.size to scale and cut all of them to one square"
             )
         from PIL import Image as pil
         from PIL import ImageOps

@@ -4,19 +4,20 @@ Which samples step s sees follows from (seed, epoch, ids), how each looks from (
 from one step to the next. So training resumes at any step, any number of processes share one order, and what training
 saw can be asked for again (`Loader.replay`).
 
-Sets in memory are served by the calling process. Images on disk, and per-sample transforms, are served by the workers of
-a torch `DataLoader` whose items are whole steps, in order.
+Sets in memory are served by the calling process. Images on disk, and per-sample transforms, are served by the workers
+of a torch `DataLoader` whose items are whole steps, in order.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as Items
 
 from limbeck.core.errors import DataError
@@ -26,6 +27,8 @@ from limbeck.data.mixing import mixed, mixed_labels, partners
 from limbeck.data.parts import InMemory, Part
 from limbeck.data.randomness import ORDER, shuffled
 from limbeck.data.transforms import built
+
+Item = TypeVar("Item")
 
 
 class Loader:
@@ -92,22 +95,8 @@ class Loader:
         Raises:
             DataError: an image cannot be read.
         """
-        if not self._in_workers:
-            for step in itertools.count(start_step):
-                yield [_on(self._device, batch) for batch in self.step(step)]
-        steps = DataLoader(
-            _Steps(self),
-            sampler=_From(start_step),
-            batch_size=None,
-            num_workers=self._in_workers,
-            # without a generator of its own the loader would draw from torch's global one
-            generator=torch.Generator(),
-            pin_memory=self._device.type == "cuda",
-        )
-        for outcome in steps:
-            if isinstance(outcome, str):
-                raise DataError(outcome)
-            yield [_on(self._device, ImageBatch(*batch)) for batch in outcome]
+        for step in _served(_Steps(self), itertools.count(start_step), workers=self._in_workers):
+            yield [_on(self._device, batch) for batch in step]
 
     def step(self, step: int) -> list[ImageBatch]:
         """The micro-batches of one optimiser step; the same whenever it is asked for."""
@@ -131,7 +120,9 @@ class Loader:
         places = torch.searchsorted(known, asked).clamp(max=len(known) - 1)
         if not torch.equal(known[places], asked):
             missing = asked[known[places] != asked]
-            raise DataError(f"{len(missing)} of {len(asked)} ids are not in the training part, first {missing[:5].tolist()}")
+            raise DataError(
+                f"{len(missing)} of {len(asked)} ids are not in the training part, first {missing[:5].tolist()}"
+            )
         return self._batch(order[places], epoch).images.to(self._device)
 
     def _epoch_order(self, epoch: int) -> Int64[Tensor, " n"]:
@@ -177,11 +168,66 @@ def evaluation_batches(
     Raises:
         DataError: an image cannot be read.
     """
-    positions = torch.arange(rank, len(part), world, device=part.ids.device).split(batch)
-    chunks = _Chunks(part, positions)
-    if isinstance(part, InMemory) or not workers:
-        for index in range(len(chunks) if len(part) > rank else 0):
-            yield _on(torch.device(device), _unwrapped(chunks[index]))
+    positions = torch.arange(len(part), device=part.ids.device)[rank::world]
+    chunks = _Chunks(part, [chunk for chunk in positions.split(batch) if len(chunk)])
+    workers = 0 if isinstance(part, InMemory) else workers
+    for outcome in _served(chunks, range(len(chunks)), workers=workers):
+        yield _on(torch.device(device), outcome)
+
+
+class _Steps(Items[list[ImageBatch]]):
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __getitem__(self, step: int) -> list[ImageBatch]:
+        return self.loader.step(step)
+
+
+class _Chunks(Items[ImageBatch]):
+    def __init__(self, part: Part, chunks: Sequence[Int64[Tensor, " b"]]) -> None:
+        self.part, self.chunks = part, chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        positions, part = self.chunks[index], self.part
+        return ImageBatch(unit_pixels(part.pixels_at(positions)), part.labels[positions], part.ids[positions])
+
+
+class _Told(Items[Any]):
+    """Turns a DataError into its text: a worker's exceptions arrive wrapped in a traceback."""
+
+    def __init__(self, items: Items[Any]) -> None:
+        self.items = items
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.items[index]
+        except DataError as error:
+            return str(error)
+
+
+def _served(items: Items[Item], order: Iterable[int], *, workers: int) -> Iterator[Item]:
+    """The items in this order, made by worker processes if there are any."""
+    if not workers:
+        yield from (items[index] for index in order)
         return
-    for outcome in DataLoader(chunks, batch_size=None, num_workers=workers, generator=torch.Generator()):
-        yield _on(torch.device(device), _unwrapped(outcome))
+    # without a generator of its own the loader would draw from torch's global one
+    own = torch.Generator()
+    for outcome in DataLoader(_Told(items), sampler=_Order(order), batch_size=None, num_workers=workers, generator=own):
+        if isinstance(outcome, str):
+            raise DataError(outcome)
+        yield outcome
+
+
+class _Order(Sampler[int]):
+    def __init__(self, order: Iterable[int]) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+
+def _on(device: torch.device, batch: ImageBatch) -> ImageBatch:
+    return ImageBatch(*(tensor.to(device, non_blocking=True) for tensor in batch))

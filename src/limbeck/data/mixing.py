@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from limbeck.data.augment import Augment
-from limbeck.data.randomness import MIXING, below, random_bits, unit
+from limbeck.data.randomness import MIXING, below, random_bits
 
 _QUANTILES = 1 << 14
 

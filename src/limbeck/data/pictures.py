@@ -39,8 +39,8 @@ class Pictures(ImageData):
         splits: role (train, validation, test) -> the source's split that plays it, or null for none. Roles that are
             not mentioned are found by their usual names. `{test: validation}` tests on the source's validation split
             and holds the validation images out of train.
-        test: how many or what share of the images is the test part when the source has one split only; stratified by
-            a fixed seed, before every other cut. 0 = no test part.
+        test: how many or what share of the images is the test part when training is the only role with a split;
+            stratified by a fixed seed, before every other cut. 0 = no test part.
         channels: 1 or 3; by default 1 if the images are grey.
     """
 
@@ -59,7 +59,7 @@ class Pictures(ImageData):
         """
         for role, name in self.splits.items():
             if name is not None and name not in available:
-                raise DataError(f"data.splits.{role}: {self.title} has no split {name!r}; {close(name, available)}")
+                raise DataError(f"data.splits.{role}: {self.name} has no split {name!r}; {close(name, available)}")
         taken = {role: name for role, name in self.splits.items() if name is not None}
         for role, aliases in ALIASES.items():
             free = [name for name in aliases if name in available and name not in taken.values()]
@@ -69,10 +69,15 @@ class Pictures(ImageData):
             return {"train": next(iter(available))}
         if "train" not in taken:
             raise DataError(
-                f"{self.title}: none of the splits {', '.join(sorted(available)) or '(none)'} is called train; "
+                f"{self.name}: none of the splits {', '.join(sorted(available)) or '(none)'} is called train; "
                 "say which one to train on with data.splits: {train: NAME}"
             )
         return taken
+
+    @property
+    def held_out(self) -> float:
+        """`test`, or none of it where `splits` says which split, if any, is for testing."""
+        return 0 if "test" in self.splits else self.test
 
 
 def assembled(
@@ -92,7 +97,7 @@ def assembled(
         title: the set's name, for messages.
         size: height and width, if the user chose.
         channels: 1 or 3, if the user or the set's definition chose.
-        held_out: how many or what share of train becomes the test part.
+        held_out: how many or what share of train becomes the test part if there is no other split.
 
     Raises:
         DataError: there are no images, they differ in size, or only some test images have a label.
@@ -107,7 +112,7 @@ def assembled(
         return OnDisk(split.reader, rows, split.labels, rows + first_id, shape, resize=size is not None)
 
     whole = part(train, first_id=0)
-    if held_out:
+    if held_out and set(splits) == {"train"}:
         rest, test = cut(whole, held_out, key="data.test")
         note = f"{len(test)} of its {len(whole)} images, stratified, are the test part"
         return Found(rest, None, test, classes, note)
@@ -120,7 +125,7 @@ def assembled(
         return Found(whole, validation, None, classes, "its test labels are not published")
     if unlabelled:
         raise DataError(
-            f"{title}: {unlabelled} of {len(test)} test images have no label and cannot be scored; remove them, or choose "
-            "another split with data.splits: {test: NAME}"
+            f"{title}: {unlabelled} of {len(test)} test images have no label and cannot be scored; remove them, or "
+            "choose another split with data.splits: {test: NAME}"
         )
     return Found(whole, validation, test, classes)

@@ -11,7 +11,7 @@ so the numbers are the same on CPU and GPU.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 # Purposes: two uses of randomness never share numbers.
@@ -46,11 +46,6 @@ def random_bits(
 def below(bits: Int64[Tensor, "*n"], limit: int) -> Int64[Tensor, "*n"]:
     """Uniform integers 0 … limit - 1 from random bits; limit at most 2³². In integers, so equal on every device."""
     return (_shifted(bits, 33) * limit) >> 31
-
-
-def unit(bits: Int64[Tensor, "*n"]) -> Float32[Tensor, "*n"]:
-    """Uniform numbers in [0, 1) from random bits: multiples of 2⁻²⁴, all of them exact in float32."""
-    return _shifted(bits, 40).to(torch.float32) * 2.0**-24
 
 
 def shuffled(ids: Int64[Tensor, " n"], *, seed: int, purpose: int, epoch: int = 0) -> Int64[Tensor, " n"]:

@@ -85,6 +85,11 @@ class ImageData(ABC):
     memory: bool | Literal["auto"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
 
+    @property
+    def name(self) -> str:
+        """What messages and reports call this set."""
+        return self.title
+
     @abstractmethod
     def files(self) -> Mapping[str, Path]:
         """The files that `find` reads, under names that do not depend on where the set lies."""
@@ -117,7 +122,7 @@ class ImageData(ABC):
         """
         found = self.find()
         if not len(found.train):
-            raise DataError(f"{self.title}: there are no training images")
+            raise DataError(f"{self.name}: there are no training images")
         train, validation = self._held_out(found)
         train = self._with_fewer_labels(self._without_dropped(train, found.classes), found.classes)
         parts = [self._placed(part) for part in (train, validation, found.test) if part is not None]
@@ -148,14 +153,14 @@ class ImageData(ABC):
         if not len(train) or not len(validation):
             raise DataError(
                 f"data.validation {self.validation} of {len(train) + len(validation)} training images leaves "
-                f"{len(train)} to train on and {len(validation)} to validate on; both must have some (0 = no validation)"
+                f"{len(train)} to train on and {len(validation)} to validate on; both must have some (0 = none)"
             )
         return train, validation
 
     def _without_dropped(self, train: Part, classes: tuple[str, ...]) -> Part:
         for name in self.drop_classes:
             if name not in classes:
-                raise DataError(f"data.drop_classes: {self.title} has no class {name!r}; {close(name, classes)}")
+                raise DataError(f"data.drop_classes: {self.name} has no class {name!r}; {close(name, classes)}")
         dropped = torch.tensor([classes.index(name) for name in self.drop_classes], dtype=torch.int64)
         if len(dropped):
             train = train.take((~torch.isin(train.labels, dropped)).nonzero()[:, 0])
@@ -182,12 +187,12 @@ class ImageData(ABC):
         missing = [name for name in kept if classes.index(name) not in present]
         if missing:
             named = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-            raise DataError(f"{self.title}: no labelled training image of {named}; either the source has none, or {why}")
+            raise DataError(f"{self.name}: no labelled training image of {named}; either the source has none, or {why}")
 
     def _placed(self, part: Part) -> Part:
         if isinstance(part, InMemory):
             if self.memory is False:
-                raise DataError(f"data.memory: false is for sets of image files; {self.title} is always in memory")
+                raise DataError(f"data.memory: false is for sets of image files; {self.name} is always in memory")
             return part.resized(self.size) if self.size else part
         return part
 
@@ -195,7 +200,7 @@ class ImageData(ABC):
         self, train: Part, validation: Part | None, test: Part | None, found: Found
     ) -> dict[str, str | int | float | bool | None]:
         return {
-            "name": self.title,
+            "name": self.name,
             "classes": len(found.classes),
             "channels": train.shape.channels,
             "height": train.shape.height,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int64
@@ -100,7 +100,9 @@ def class_labels(
         number = numbers.get(value, -2) if isinstance(value, str) else UNLABELLED if value in (None, -1) else int(value)
         if not (number == UNLABELLED or 0 <= number < len(classes)):
             known = close(value, classes) if isinstance(value, str) else f"expected 0 … {len(classes) - 1}"
-            raise DataError(f"{name}, row {row}: label {value!r} is none of the training split's {len(classes)}; {known}")
+            raise DataError(
+                f"{name}, row {row}: label {value!r} is none of the training split's {len(classes)}; {known}"
+            )
         labels.append(number)
     return torch.tensor(labels, dtype=torch.int64)
 
@@ -191,5 +193,5 @@ def _label_feature(table: datasets.Dataset, column: str, name: str) -> object:
     return table.features[column]
 
 
-def _values(table: datasets.Dataset, column: str) -> list[object]:
+def _values(table: datasets.Dataset, column: str) -> list[Any]:
     return table.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()

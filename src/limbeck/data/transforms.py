@@ -38,7 +38,9 @@ def _built(entry: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
     arguments = {key: value for key, value in entry.items() if key != "name"}
     kind = getattr(v2, entry["name"], None)
     if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
-        known = [name for name, value in vars(v2).items() if isinstance(value, type) and issubclass(value, v2.Transform)]
+        known = [
+            name for name, value in vars(v2).items() if isinstance(value, type) and issubclass(value, v2.Transform)
+        ]
         raise DataError(f"torchvision.transforms.v2 has no transform {entry['name']!r}; {close(entry['name'], known)}")
     try:
         return kind(**arguments)
@@ -77,9 +79,9 @@ def transformed(
                 image = transform(image)
             if image.shape != pixels.shape[1:] or image.dtype != torch.uint8:
                 raise DataError(
-                    f"augment.transforms must keep uint8 images of shape {list(pixels.shape[1:])}, got {image.dtype} of "
-                    f"shape {list(image.shape)}; end with a Resize or RandomResizedCrop to that size, and leave ToDtype "
-                    "and Normalize to the network"
+                    f"augment.transforms must keep uint8 images of shape {list(pixels.shape[1:])}, got {image.dtype} "
+                    f"of shape {list(image.shape)}; end with a Resize or RandomResizedCrop to that size, and leave "
+                    "ToDtype and Normalize to the network"
                 )
             out[place] = image
     finally:

@@ -37,7 +37,7 @@ _ALLOWED = {
 
 
 class _Arrays(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - the signature of pickle
+    def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[f"{module}.{name}"]
         except KeyError:
@@ -55,9 +55,20 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            content = _Arrays(file, encoding="latin1").load()  # noqa: S301 - restricted above
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} was not read: {error}. Expected a pickle of arrays as published; fetch it again") from error
+            content = _Arrays(file, encoding="latin1").load()
+    except (
+        OSError,
+        EOFError,
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        raise DataError(
+            f"{path} was not read: {error}. Expected a pickle of arrays as published; fetch it again"
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary of arrays")
     return content

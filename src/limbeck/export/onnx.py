@@ -5,7 +5,6 @@ The file holds its weights itself (no second file beside it), so it can be moved
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 from limbeck.core.errors import MissingPackage
 from limbeck.core.files import atomic_path
 from limbeck.evaluate.mode import evaluating
-from limbeck.export.verify import TOLERANCE, Exported, cannot, check_samples, on_cpu, speeds, traced_batch, verify
+from limbeck.export.trace import explained, trace
+from limbeck.export.verify import TOLERANCE, Exported, check_samples, on_cpu, speeds, verify
 
 _INPUT, _OUTPUT = "images", "logits"
 
@@ -76,24 +76,21 @@ def _runtime() -> Any:
 
 def _write(network: nn.Module, path: Path, samples: Tensor, metadata: Mapping[str, str]) -> int:
     """Write the file and return the version of the operator set that it uses."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns about its own internals, which nobody can act on
-            program = torch.onnx.export(
-                network,
-                (traced_batch(samples),),
-                dynamo=True,
-                verbose=False,
-                input_names=[_INPUT],
-                output_names=[_OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-            if program is None:
-                raise RuntimeError("the exporter returned nothing")
-            program.model.metadata_props.update(metadata)
-            program.save(path, external_data=False)
-    except Exception as error:  # the exporter raises whatever the network's own code raises, and its own passes
-        raise cannot(network, "ONNX", error) from error
+    graph = trace(network, samples, target="ONNX")
+    # The graph is given, not the network: the exporter would retry a failed trace with a fixed batch size, silently.
+    with explained(network, "ONNX"):
+        program = torch.onnx.export(
+            graph,
+            dynamo=True,
+            verbose=False,
+            input_names=[_INPUT],
+            output_names=[_OUTPUT],
+            dynamic_shapes=({0: "batch"},),  # only the name: the graph already holds for any batch
+        )
+        if program is None:
+            raise RuntimeError("the exporter returned nothing")
+        program.model.metadata_props.update(metadata)
+        program.save(path, external_data=False)
     return int(program.model.opset_imports[""])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from limbeck.core.files import atomic_path
 from limbeck.evaluate.mode import evaluating
-from limbeck.export.verify import TOLERANCE, Exported, cannot, check_samples, on_cpu, speeds, traced_batch, verify
+from limbeck.export.trace import trace
+from limbeck.export.verify import TOLERANCE, Exported, check_samples, on_cpu, speeds, verify
 
 
 def export(
@@ -39,7 +39,7 @@ def export(
     samples = check_samples(samples)
     live = on_cpu(network)
     with evaluating(live), atomic_path(path) as temporary:
-        program = _trace(live, samples)
+        program = trace(live, samples, target="torch.export")
         # An open file, because the library complains about paths that do not end in .pt2.
         with temporary.open("wb") as file:
             torch.export.save(program, file, extra_files=dict(metadata or {}))
@@ -56,13 +56,3 @@ def export(
         median_ms=latency[0]["median_ms"],
         detail={"runtime": f"torch {torch.__version__}", "latency": latency},
     )
-
-
-def _trace(network: nn.Module, samples: Tensor) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the library's own internals, which nobody can act on
-            return torch.export.export(network, (traced_batch(samples),), dynamic_shapes=({0: batch},))
-    except Exception as error:  # tracing raises whatever the network's own code raises
-        raise cannot(network, "torch.export", error) from error

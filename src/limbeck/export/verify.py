@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from limbeck.core.errors import ExportError
 from limbeck.evaluate.mode import device_of
 from limbeck.evaluate.timing import time_calls
+from limbeck.export.trace import first_line
 
 TOLERANCE = 1e-3
 """The largest difference that is accepted, as a share of the largest absolute logit of the live network."""
@@ -72,11 +73,6 @@ def check_samples(samples: Tensor) -> Float[Tensor, "n c h w"]:
     return samples.detach().cpu()
 
 
-def traced_batch(samples: Float[Tensor, "n c h w"]) -> Float[Tensor, "2 c h w"]:
-    """Two images to trace a network with: tracing takes a size of 1 for a constant of the network."""
-    return _batch_of(samples, 2)
-
-
 def verify(
     live: Callable[[Tensor], Tensor],
     exported: Callable[[Tensor], Tensor],
@@ -103,7 +99,7 @@ def verify(
         try:
             theirs = exported(images)
         except Exception as error:
-            raise ExportError(f"the exported file cannot run on a batch of {size}: {_first_line(error)}") from error
+            raise ExportError(f"the exported file cannot run on a batch of {size}: {first_line(error)}") from error
         difference = max(difference, _difference(ours, theirs, size, tolerance * scale))
         if size == len(samples):
             agreement = (ours.argmax(1) == theirs.argmax(1)).double().mean().item()
@@ -128,19 +124,11 @@ def speeds(
     rows = []
     for size in sorted({1, len(samples)}):
         images = _batch_of(samples, size)
-        timing = time_calls(partial(exported, prepare(images)), at_most_seconds=5.0)
-        eager = time_calls(partial(live, images), at_most_seconds=5.0)
+        timing = time_calls(partial(exported, prepare(images)), at_most_seconds=2.0)
+        eager = time_calls(partial(live, images), at_most_seconds=2.0)
         times = {"median_ms": timing.median_ms, "p95_ms": timing.p95_ms, "live_median_ms": eager.median_ms}
         rows.append({"batch": size, **times, "threads": torch.get_num_threads()})
     return rows
-
-
-def cannot(network: nn.Module, target: str, error: Exception) -> ExportError:
-    """The error that says why a network cannot be traced into a file."""
-    return ExportError(
-        f"{type(network).__name__} cannot be exported to {target}: {_first_line(error)}; its forward must be a fixed "
-        "graph of tensor operations for any batch size. The format 'safetensors' saves the weights of any network"
-    )
 
 
 def _scale(logits: Tensor) -> float:
@@ -169,8 +157,3 @@ def _difference(ours: Tensor, theirs: Tensor, size: int, accepted: float) -> flo
 def _batch_of(samples: Tensor, size: int) -> Tensor:
     """The first `size` samples, repeated if there are fewer."""
     return samples[torch.arange(size) % len(samples)]
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"

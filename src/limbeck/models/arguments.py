@@ -24,13 +24,13 @@ class Interface:
     """What a network has to take and to give.
 
     Args:
-        classes: number of logits.
+        classes: number of logits; absent = as many as the published weights give.
         channels: of the images.
         height: of the images, pixels.
         width: of the images, pixels.
     """
 
-    classes: int
+    classes: int | None
     channels: int
     height: int
     width: int
@@ -59,8 +59,14 @@ def named_parameters(builder: Builder) -> tuple[set[str], bool]:
 
     Args:
         builder: function or class.
+
+    Raises:
+        ModelError: it is one of the few built-in callables that do not tell.
     """
-    parameters = inspect.signature(builder).parameters.values()
+    try:
+        parameters = inspect.signature(builder).parameters.values()
+    except ValueError as error:
+        raise ModelError(f"{builder} tells no signature; wrap it in a function of your own") from error
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 

@@ -23,7 +23,7 @@ def build(
     name: str,
     arguments: Mapping[str, Any],
     *,
-    classes: int,
+    classes: int | None,
     channels: int,
     height: int,
     width: int,
@@ -35,7 +35,7 @@ def build(
         name: one of limbeck's own (`limbeck.models.ZOO`), `timm/NAME`, `torchvision/NAME`, `hf/NAME` or
             `package.module:callable`.
         arguments: of that network; they win over the four below.
-        classes: number of logits.
+        classes: number of logits; None, with `pretrained` only, keeps the published classifier.
         channels: of the images.
         height: of the images, pixels.
         width: of the images, pixels.
@@ -49,6 +49,8 @@ def build(
     >>> build("resnet8", {}, classes=10, channels=1, height=8, width=8).fc
     Linear(in_features=64, out_features=10, bias=True)
     """
+    if classes is None and not pretrained:
+        raise ModelError(f"{name} needs a number of classes; only published weights bring their own")
     interface = Interface(classes=classes, channels=channels, height=height, width=width)
     library, slash, rest = name.partition("/")
     if name in ZOO:

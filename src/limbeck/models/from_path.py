@@ -79,7 +79,9 @@ def _fitting(
     known, any_other = named_parameters(builder)
     if not any_other:
         check_names(name, arguments, known)
-    offered: dict[str, Any] = {"classes": interface.classes, "channels": interface.channels}
+    offered: dict[str, Any] = {"channels": interface.channels}
+    if interface.classes is not None:
+        offered["classes"] = interface.classes
     if {"height", "width"} <= known:
         offered |= {"height": interface.height, "width": interface.width}
     values = {key: value for key, value in offered.items() if key in known} | dict(arguments)

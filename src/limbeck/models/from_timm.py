@@ -40,7 +40,7 @@ def build_from_timm(name: str, arguments: Mapping[str, Any], interface: Interfac
         raise WeightsError(f"timm publishes no weights for {name!r}; leave `pretrained` out, or give `weights: PATH`")
     require_none(full, arguments, RESERVED)
     known = set() if from_hub else parameters_within(timm.model_entrypoint(name))
-    values: dict[str, Any] = {"num_classes": interface.classes}
+    values: dict[str, Any] = {} if interface.classes is None else {"num_classes": interface.classes}
     if not pretrained and not from_hub:
         values["in_chans"] = interface.channels
         if timm.get_pretrained_cfg(name).fixed_input_size and "img_size" in known:

@@ -46,8 +46,12 @@ def build_from_torchvision(
     require_none(full, arguments, RESERVED)
     known = parameters_within(models.get_model_builder(name)) | {"num_classes"}
     check_names(full, arguments, known - RESERVED.keys())
-    values: dict[str, Any] = {"num_classes": interface.classes}
+    values: dict[str, Any] = {} if interface.classes is None else {"num_classes": interface.classes}
+    if "aux_logits" in known:
+        values["aux_logits"] = False  # with them a training step gives a tuple instead of logits
     if pretrained:
+        if "transform_input" in known:
+            raise ModelError(f"the published weights of {full} preprocess inside the network; take another network")
         return _pretrained(models, name, values | dict(arguments))
     if "image_size" in known:
         if interface.height != interface.width and "image_size" not in arguments:
@@ -66,7 +70,8 @@ def build_from_torchvision(
 
 def _pretrained(models: Any, name: str, values: dict[str, Any]) -> object:
     weights = models.get_model_weights(name).DEFAULT
-    published, wanted = len(weights.meta["categories"]), values.pop("num_classes")
+    published = len(weights.meta["categories"])
+    wanted = values.pop("num_classes", published)
     try:
         # torchvision unpickles its download without restrictions; reading it once as plain tensors before that
         # refuses a file that would run code, whoever put it into the cache.

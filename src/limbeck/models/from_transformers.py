@@ -57,7 +57,7 @@ def build_from_transformers(
     known = _configuration(transformers, name, {}).to_dict().keys()
     aliases = _configuration(transformers, name, {}).attribute_map.keys()
     check_names(full, arguments, known | aliases | ALSO_KNOWN)
-    offered: dict[str, Any] = {"num_labels": interface.classes}
+    offered: dict[str, Any] = {} if interface.classes is None else {"num_labels": interface.classes}
     if not pretrained:
         size = interface.height if interface.height == interface.width else [interface.height, interface.width]
         sizes = {"num_channels": interface.channels, "image_size": size}

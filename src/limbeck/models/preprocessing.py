@@ -63,15 +63,28 @@ def preprocessing_of(network: nn.Module, name: str) -> Preprocessing | None:
 def _of_timm(network: nn.Module) -> Preprocessing:
     resolved = imported("timm.data", extra="vision").resolve_model_data_config(network)
     published: Mapping[str, Any] = getattr(network, "pretrained_cfg", {})
-    names = published.get("label_names")
-    same = getattr(network, "num_classes", None) == published.get("num_classes")
     channels, height, width = resolved["input_size"]
     channels = input_channels(network) or channels
     patches: Any = getattr(network, "patch_embed", None)  # knows the size where the user chose another one
     height, width = getattr(patches, "img_size", None) or (height, width)
     # timm sums the weights of the first convolution when it takes fewer channels; the mean of the means fits that sum
     mean, std = (_per_channel(resolved[key], channels) for key in ("mean", "std"))
-    return Preprocessing(mean, std, channels, (height, width), tuple(names) if names and same else None)
+    return Preprocessing(mean, std, channels, (height, width), _names_of_timm(network, published))
+
+
+def _names_of_timm(network: nn.Module, published: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if getattr(network, "num_classes", None) != published.get("num_classes"):
+        return None
+    if published.get("label_names"):
+        return tuple(published["label_names"])
+    data = imported("timm.data", extra="vision")
+    subset = data.infer_imagenet_subset(network)
+    if subset is None:
+        return None
+    # "tench, Tinca tinca": the first synonym is the name that torchvision gives too; but "crane" is a bird and a machine
+    texts = data.ImageNetInfo(subset).label_descriptions()
+    first = [text.partition(",")[0] for text in texts]
+    return tuple(name if first.count(name) == 1 else text for name, text in zip(first, texts, strict=True))
 
 
 def _of_torchvision(network: nn.Module, name: str) -> Preprocessing:

@@ -143,6 +143,8 @@ class Builder:
         except ValidationError as error:
             errors = [e for e in error.errors() if e["loc"] and not (e["type"] == "missing" and e["loc"][0] in nested)]
             self._report_all(messages(errors, leaves), leaves, path)
+        except LimbeckError:  # from the class itself, about defaults in the place of what is nested
+            return
 
     def _annotated(self, annotation: Any, metadata: Sequence[Any], node: Node, path: KeyPath) -> Any:
         for mark in metadata:

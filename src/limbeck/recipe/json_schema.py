@@ -33,8 +33,7 @@ def schema() -> dict[str, Any]:
         "description": "One parent: a path ending in .yaml or a shipped name.",
     }
     root["properties"]["export"]["items"] = {"enum": sorted(table_in("limbeck.export", "FORMATS"))}
-    # What a parent gives need not be repeated.
-    root["anyOf"] = [{"required": root.pop("required")}, {"required": ["extends"]}]
+    root["anyOf"] = [{"required": ["data", "models", "method"]}, {"required": ["extends"]}]
     for part in (root, definitions):
         _link(part)
         _allow_names_alone(part, definitions)
@@ -53,7 +52,6 @@ def _choice(table: Table, definitions: dict[str, Any]) -> dict[str, Any]:
     for name in table.paths:
         own = _described(table.find(name), f"{prefix}.{name}", definitions)
         own["properties"] = {"name": {"const": name}, **own.get("properties", {})}
-        own["required"] = ["name", *(key for key in own.get("required", []) if key != "name")]
         definitions[f"{prefix}.{name}"] = own
         objects.append({"$ref": f"#/$defs/{prefix}.{name}"})
     plugin = {"type": "object", "properties": {"name": PYTHON_PATH}, "required": ["name"]}
@@ -68,10 +66,11 @@ def _networks(definitions: dict[str, Any]) -> dict[str, Any]:
     name = {"anyOf": [{"enum": network_names()}, {"type": "string", "pattern": f"^({routes}).+$"}, PYTHON_PATH]}
     network["properties"]["name"] = name
     network["additionalProperties"] = True
+    network["not"] = {"anyOf": [{"required": ["from"]}, {"required": ["ensemble"]}]}
     source = _described(From, "from", definitions)
     outer = {"from": {"anyOf": [{"type": "string"}, source]}}
     reference = {"type": "object", "properties": outer, "required": ["from"], "additionalProperties": False}
-    ensemble = _described(Ensemble, "ensemble", definitions)
+    ensemble = {**_described(Ensemble, "ensemble", definitions), "required": ["ensemble"]}
     return {
         "member": {"anyOf": [name, network, reference]},
         "model": {"anyOf": [{"$ref": "#/$defs/member"}, ensemble, {"type": "null"}]},
@@ -87,12 +86,17 @@ class _Generator(GenerateJsonSchema):
 
 
 def _described(cls: type, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A class's schema; the classes inside it become definitions under the prefix."""
+    """A class's schema; the classes inside it become definitions under the prefix.
+
+    No key is required: a recipe that extends another leaves out what its parent gives.
+    """
     made: dict[str, Any] = TypeAdapter(cls).json_schema(
         ref_template=f"#/$defs/{prefix}.{{model}}", schema_generator=_Generator, mode="validation"
     )
     for name, inner in made.pop("$defs", {}).items():
+        inner.pop("required", None)
         definitions[f"{prefix}.{name}"] = inner
+    made.pop("required", None)
     return made
 
 

@@ -52,7 +52,8 @@ class Network:
         weights: a file of weights, relative to the recipe; kept as an absolute path.
         normalize: `auto` = `own` if pretrained, else `data`; `data` = mean and deviation of the training pixels; `own`
             = what the network was trained with; `none`; or figures.
-        classes: for each class of the data, the network's output column: its index or its name; absent = as it is.
+        classes: the names of the network's outputs, in order, where they are not the data's classes in the data's
+            order; outputs and classes are then matched by name.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Network:
     pretrained: bool = False
     weights: str | None = None
     normalize: Normalize | Literal["auto", "data", "own", "none"] = "auto"
-    classes: tuple[int | str, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @settings
@@ -114,6 +115,8 @@ def _check_arguments(builder: Builder, name: Node, arguments: Node, path: KeyPat
         return
     own = [key for key in fields_of(Network) if key != "arguments"]
     takes = [key for key in parameters if key not in own]
+    if name.value in ZOO:  # what comes from the data; a `width` without a `height` is the network's own
+        takes = [key for key in takes if key != "channels" and not (key in ("height", "width") and "height" in takes)]
     hints = get_type_hints(function, include_extras=True) if name.value in ZOO else {}
     for key, child in _items(arguments).items():
         if key not in takes:

@@ -48,8 +48,9 @@ def find(reference: str, *, folder: Path) -> Path:
         path = (folder / Path(reference).expanduser()).absolute()
         if path.is_file():
             return path
-        beside = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        hint = close(path.name, beside) if beside else f"no recipe lies in {path.parent}"
+        # Without suffixes, which would make all names look alike.
+        beside = sorted(p.stem for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        hint = close(path.stem, beside) if beside else f"no recipe lies in {path.parent}"
         raise RecipeError([Problem(f"no file {str(path)!r}; {hint}")])
     known = {recipe.name: recipe.path for recipe in shipped()}
     if reference not in known:

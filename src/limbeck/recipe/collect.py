@@ -1,0 +1,101 @@
+"""From finished runs to one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from limbeck.core.errors import RunError
+from limbeck.core.net import Kind
+from limbeck.evaluate.predictions import Predictions
+from limbeck.recipe.execute import Context
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run, network_name
+from limbeck.recipe.results import Entry, Results, Role
+
+
+def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> Results:
+    """The results of a recipe's runs.
+
+    Args:
+        runs: one per seed, finished.
+        baselines: the same for the student alone; empty if there is no baseline.
+        context: for the data.
+
+    Raises:
+        RunError: a run is not finished, or the data has no split to measure on.
+    """
+    first = runs[0]
+    frozen = [role for role, kind in first.recipe.method.roles().items() if kind is Kind.FROZEN]
+    entries = [_teacher(first, frozen[0])] if frozen else []
+    entries += [_student(run, "alone", frozen, teacher=first) for run in baselines]
+    entries += [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
+    folder = RunFolder(first.folder)
+    facts = folder.read("run.json")
+    dataset = context.dataset(first)
+    return Results(
+        title=first.recipe.name or first.name,
+        recipe=first.canonical,
+        classes=dataset.classes,
+        dataset=dataset,
+        entries=entries,
+        exports=facts.get("exports", ()),
+        versions=facts["versions"],
+        notes=facts["notes"],
+    )
+
+
+def _teacher(run: Run, role: str) -> Entry:
+    folder = RunFolder(run.folder)
+    upstream = run.upstream.get(role)
+    trained = RunFolder(upstream.folder) if upstream is not None else None
+    return _entry(
+        "teacher",
+        run,
+        role,
+        seed=upstream.seed if upstream is not None else 0,
+        network=network_name(run, role),
+        cost=folder.read("costs.json")[role],
+        curves=trained.curves if trained else (),
+        seconds=trained.read("run.json")["seconds"] if trained else None,
+    )
+
+
+def _student(run: Run, role: Role, frozen: Sequence[str], *, teacher: Run) -> Entry:
+    folder = RunFolder(run.folder)
+    facts = folder.read("run.json")
+    entry = _entry(
+        role,
+        run,
+        facts["selected"],
+        seed=run.seed,
+        network=network_name(run),
+        cost=folder.read("costs.json")["student"],
+        curves=folder.curves,
+        seconds=facts["seconds"],
+        selected=facts["selected"],
+    )
+    if role != "alone" or not frozen:
+        return entry
+    return _compared(entry, Predictions.load(RunFolder(teacher.folder) / f"predictions-{frozen[0]}.safetensors"))
+
+
+def _entry(role: Role, run: Run, name: str, **facts: Any) -> Entry:
+    folder = RunFolder(run.folder)
+    measured = folder.read("evaluation.json")[name]
+    if not measured:
+        raise RunError(f"{run.name}: the data has neither a test nor a validation split, so nothing can be measured")
+    metrics = {key: value for key, value in measured.items() if key not in ("per_class", "samples")}
+    predictions = Predictions.load(folder / f"predictions-{name}.safetensors")
+    return Entry(
+        role, folder=folder.path, metrics=metrics, per_class=measured["per_class"], predictions=predictions, **facts
+    )
+
+
+def _compared(entry: Entry, teacher: Predictions) -> Entry:
+    """A student that never saw the teacher, compared with it all the same."""
+    from dataclasses import replace
+
+    from limbeck.evaluate.classification import compare
+
+    return replace(entry, metrics={**entry.metrics, **compare(entry.predictions, teacher)})

@@ -1,0 +1,307 @@
+"""Doing runs: each at most once, resumed where it stopped, measured on the test split when it is done."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from limbeck.core.bridge import inner
+from limbeck.core.distiller import Distiller
+from limbeck.core.files import write_json
+from limbeck.core.net import Kind
+from limbeck.data.dataset import Dataset, Part
+from limbeck.data.loader import Loader, evaluation_batches
+from limbeck.evaluate.classification import compare, measure
+from limbeck.evaluate.cost import measure_cost
+from limbeck.evaluate.predictions import Predictions, predict
+from limbeck.models.weights import load_weights
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run, network_name
+from limbeck.recipe.networks import Joined, join
+from limbeck.train.batches import Batches
+from limbeck.train.fit import fit
+from limbeck.train.record import Fitted
+
+PACKAGES = ("limbeck", "torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "datasets")
+Say = Callable[[str], None]
+
+
+@dataclass
+class Context:
+    """What all runs of one command share.
+
+    Args:
+        say: shows a line to the person.
+        progress: whether bars are shown.
+        processes: this process among all.
+        datasets: loaded so far, by what determines them.
+    """
+
+    say: Say = lambda _line: None
+    progress: bool = True
+    processes: PartialState = field(default_factory=lambda: PartialState(cpu=not torch.cuda.is_available()))
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+
+    def dataset(self, run: Run) -> Dataset:
+        """The run's data, loaded once per command."""
+        key = repr(run.determining["data"])
+        if key not in self.datasets:
+            self.datasets[key] = run.recipe.data.load()
+        return self.datasets[key]
+
+
+def execute(run: Run, context: Context) -> None:
+    """Make a run and all runs before it finished.
+
+    Raises:
+        LimbeckError: anything that goes wrong on purpose; a folder in which nothing was saved yet is removed.
+    """
+    for before in run.before():
+        execute(before, context)
+    folder = RunFolder(run.folder)
+    finished = folder.state == "finished"
+    context.processes.wait_for_everyone()  # all have looked before one of them writes
+    if finished:
+        return
+    main = context.processes.is_main_process
+    with folder.locked() if main else nullcontext(), _cleared_on_failure(folder, main):
+        _Training(run, folder, context).run()
+    context.processes.wait_for_everyone()
+
+
+def remove(run: Run) -> None:
+    """Delete a run's folder, so that it is done again."""
+    with RunFolder(run.folder).locked():
+        shutil.rmtree(run.folder)
+
+
+@contextmanager
+def _cleared_on_failure(folder: RunFolder, main: bool) -> Iterator[None]:
+    """A run that fails before its first checkpoint leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        if main and not any((folder / "checkpoints").glob("step-*.pt")):
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+class _Training:
+    """One run, from data to measured networks."""
+
+    def __init__(self, run: Run, folder: RunFolder, context: Context) -> None:
+        self.run_, self.folder, self.context = run, folder, context
+        self.main = context.processes.is_main_process
+        self.recipe = run.recipe
+        self.dataset = context.dataset(run)
+        self.roles = dict(self.recipe.method.roles())
+        self.joined = {
+            role: join(run, role, self.dataset, frozen=self.roles.get(role) is Kind.FROZEN)
+            for role in self.recipe.models
+        }
+        self.frozen = [role for role in self.joined if self.roles.get(role) is Kind.FROZEN]
+        self.evaluated = self.dataset.test if self.dataset.test is not None else self.dataset.validation
+
+    def run(self) -> None:
+        """Train, then measure."""
+        self._announce()
+        models = {role: joined.network for role, joined in self.joined.items()}
+        batches = self._batches()
+        example = next(iter(batches.batches()))[0]
+        distiller = Distiller(self.recipe.method, self.recipe.task, models, example, seed=self.run_.seed)
+        if self.main:
+            self._open()
+        try:
+            fitted = fit(
+                distiller,
+                batches,
+                self.run_.train,
+                folder=self.folder.path,
+                validation=None
+                if self.dataset.validation is None
+                else Again(self._evaluation, self.dataset.validation),
+                title=self.run_.name,
+                progress=self.context.progress,
+            )
+        finally:
+            distiller.close()
+        if self.main:
+            self._measure(distiller.deliver(), fitted)
+
+    def _batches(self) -> Batches:
+        """Training batches; a method that learns from labels alone sees the labelled images alone, equally often."""
+        data, train, processes = self.recipe.data, self.dataset.train, self.context.processes
+        make = partial(
+            Loader,
+            batch=data.batch,
+            augment=data.augment,
+            seed=self.run_.seed,
+            classes=len(self.dataset.classes),
+            rank=processes.process_index,
+            world=processes.num_processes,
+            device=processes.device,
+            accumulate=self.recipe.train.accumulate,
+            workers=data.workers,
+        )
+        loader = make(train)
+        if self.recipe.method.uses_unlabelled or bool((train.labels >= 0).all()):
+            return loader
+        return SameEpoch(make(train.labelled()), loader.steps_per_epoch)
+
+    def _evaluation(self, part: Part) -> Iterable[Any]:
+        return evaluation_batches(
+            part,
+            batch=self.recipe.evaluate.batch,
+            device=self.context.processes.device,
+            workers=self.recipe.data.workers,
+        )
+
+    def _announce(self) -> None:
+        """What a person should know before training starts: what was bridged, and how good the teacher is here."""
+        for joined in self.joined.values():
+            for note in joined.notes:
+                self._say(note)
+        part = self.dataset.validation if self.dataset.validation is not None else self.evaluated
+        if part is None:
+            return
+        for role in self.frozen:
+            metrics = self.recipe.task.evaluate(self._placed(role), (), self._evaluation(part))
+            split = "validation" if part is self.dataset.validation else "test"
+            self._say(
+                f"{role} ({network_name(self.run_, role)}): {metrics['accuracy']:.2%} on the {split} split, as here"
+            )
+
+    def _placed(self, role: str) -> nn.Module:
+        return self.joined[role].network.to(self.context.processes.device)
+
+    def _say(self, line: str) -> None:
+        if self.main:
+            self.context.say(line)
+
+    def _open(self) -> None:
+        write_json(self.folder / "recipe.json", {"recipe": dict(self.run_.canonical), "run": self.run_.determining})
+        notes = [note for joined in self.joined.values() for note in joined.notes]
+        upstream = {key: str(before.folder.name) for key, before in self.run_.upstream.items()}
+        self.folder.update(
+            state="unfinished",
+            name=self.run_.name,
+            seed=self.run_.seed,
+            notes=notes,
+            upstream=upstream,
+            versions=versions(),
+        )
+
+    def _measure(self, network: nn.Module, fitted: Fitted) -> None:
+        """The figures of the delivered networks, best and last, and of the frozen roles, on the test split."""
+        student = self._student(network)
+        described = student.description
+        if described is not None:
+            write_json(self.folder / "network.json", described)
+        networks: dict[str, nn.Module] = {role: self._placed(role) for role in self.frozen}
+        evaluation = {role: self._evaluate(role, network) for role, network in networks.items()}
+        for which in ("last", "best"):
+            load_weights(inner(student.network), self.folder / f"student-{which}.safetensors")
+            evaluation[which] = self._evaluate(which, student.network)
+        write_json(self.folder / "evaluation.json", evaluation)
+        write_json(self.folder / "costs.json", self._costs({**networks, "student": student.network}))
+        selected = "best" if self.dataset.validation is not None else "last"
+        self.folder.update(
+            state="finished",
+            selected=selected,
+            steps=fitted.steps,
+            seconds=fitted.seconds,
+            validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
+        )
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+    def _student(self, network: nn.Module) -> Joined:
+        described = self.joined["student"].description
+        return Joined(network, described)
+
+    def _evaluate(self, name: str, network: nn.Module) -> dict[str, Any]:
+        if self.evaluated is None:
+            return {}
+        predictions = predict(network, self._evaluation(self.evaluated), self.recipe.task.run)
+        predictions.save(self.folder / f"predictions-{name}.safetensors")
+        measured = measure(predictions, self.dataset.classes)
+        if name in ("best", "last") and self.frozen:
+            teacher = Predictions.load(self.folder / f"predictions-{self.frozen[0]}.safetensors")
+            measured |= compare(predictions, teacher)
+        return measured
+
+    def _costs(self, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+        part, wanted = self.evaluated or self.dataset.train, self.recipe.evaluate
+        count = min(max(wanted.latency_batches), len(part))
+        example = next(iter(evaluation_batches(part.take(torch.arange(count)), batch=count))).images
+        costs = {}
+        for name, network in networks.items():
+            measured = measure_cost(
+                network, example.to(self.context.processes.device), repeats=50 if wanted.latency else 1
+            )
+            if not wanted.latency:
+                measured["latency"] = []
+            costs[name] = {
+                **measured,
+                "file_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values()),
+            }
+        return costs
+
+
+class SameEpoch:
+    """Batches of a part of the data, counted in epochs of the whole: equal budgets are equal numbers of steps.
+
+    Args:
+        batches: of the part.
+        steps_per_epoch: of the whole.
+    """
+
+    def __init__(self, batches: Batches, steps_per_epoch: int) -> None:
+        self._batches, self._steps = batches, steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of the whole."""
+        return self._steps
+
+    def batches(self, start_step: int = 0) -> Iterator[Any]:
+        """Of the part."""
+        return self._batches.batches(start_step)
+
+
+class Again:
+    """An iterable that can be iterated again and again, from a function that gives an iterator once."""
+
+    def __init__(self, make: Callable[[Any], Iterable[Any]], part: Any) -> None:
+        self._make, self._part = make, part
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._make(self._part))
+
+
+def versions() -> dict[str, str]:
+    """Packages and the machine, as far as they can change a result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        **found,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }

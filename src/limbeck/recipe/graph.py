@@ -1,0 +1,191 @@
+"""The graph of runs behind a recipe.
+
+A run is one training: task, data, networks, method, training and seed. What determines its result is hashed, and the
+hash names its folder, so that the same thing asked twice is one run and any change that changes the result is another.
+`models.X.from` points to other recipes, whose runs come first; their hashes are part of this one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import RecipeError
+from limbeck.methods.supervised import Supervised
+from limbeck.recipe.models import Ensemble, From, Network, plain_model
+from limbeck.recipe.resolve import Resolved, resolve
+from limbeck.recipe.schema import Recipe
+from limbeck.train.settings import NOT_DETERMINING, Train
+
+FORMAT = 1
+"""Counts changes of limbeck that change what a recipe trains."""
+
+_NOT_DETERMINING_DATA = ("root", "workers", "memory")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training.
+
+    Args:
+        name: the readable part of its folder's name.
+        recipe: checked.
+        canonical: the recipe as plain data.
+        seed: of this run.
+        root: the folder of all runs.
+        upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in an ensemble, by role
+            and index (`teacher.0`).
+    """
+
+    name: str
+    recipe: Recipe
+    canonical: Mapping[str, Any]
+    seed: int
+    root: Path
+    upstream: Mapping[str, Run]
+
+    @property
+    def train(self) -> Train:
+        """The recipe's training, with this run's seed."""
+        return replace(self.recipe.train, seed=self.seed)
+
+    @cached_property
+    def determining(self) -> dict[str, Any]:
+        """What determines the result, as plain data."""
+        data = {k: v for k, v in self.canonical["data"].items() if k not in _NOT_DETERMINING_DATA}
+        train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
+        return {
+            "format": FORMAT,
+            "task": _with_source(self.canonical["task"]),
+            "data": {**_with_source(data), "fingerprint": self.recipe.data.fingerprint()},
+            "models": {role: self._model(form, role) for role, form in self.recipe.models.items()},
+            "method": _with_source(self.canonical["method"]),
+            "train": {**train, "seed": self.seed},
+        }
+
+    def _model(self, form: Network | From | Ensemble, key: str) -> Any:
+        if isinstance(form, Ensemble):
+            return {"ensemble": [self._model(m, f"{key}.{i}") for i, m in enumerate(form.ensemble)], "mean": form.mean}
+        if isinstance(form, From):
+            return {"run": self.upstream[key].hash, "part": form.part}
+        plain = _with_source(plain_model(form))
+        if form.weights is not None:
+            plain["weights"] = hashlib.sha256(Path(form.weights).read_bytes()).hexdigest()
+        return plain
+
+    @cached_property
+    def hash(self) -> str:
+        """Ten hexadecimal digits."""
+        text = json.dumps(self.determining, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @cached_property
+    def folder(self) -> Path:
+        """`root/name-hash`; or the folder of the same run under another name, if there is one."""
+        same = sorted(self.root.glob(f"*-{self.hash}"))
+        return same[0] if same else self.root / f"{self.name}-{self.hash}"
+
+    def before(self) -> Iterator[Run]:
+        """The runs that this one needs, each after those that it needs itself."""
+        for run in self.upstream.values():
+            yield from run.before()
+            yield run
+
+
+def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] = ()) -> Run:
+    """The run of a recipe under a seed, with all runs before it.
+
+    Args:
+        resolved: the recipe.
+        seed: of the run; runs before it have the seeds of their own recipes unless the recipe says otherwise.
+        root: the folder of all runs.
+
+    Raises:
+        RecipeError: a recipe stands on itself, or one that it stands on is wrong.
+    """
+    if resolved.reference in _asking:
+        chain = " -> ".join((*_asking, resolved.reference))
+        raise RecipeError([resolved.problem("models", f"the recipe stands on itself: {chain}")])
+    asking, upstream = (*_asking, resolved.reference), {}
+    for role, form in resolved.recipe.models.items():
+        members = (
+            {f"{role}.{i}": m for i, m in enumerate(form.ensemble)} if isinstance(form, Ensemble) else {role: form}
+        )
+        for key, member in members.items():
+            if isinstance(member, From):
+                upstream[key] = _upstream(resolved, role, member, seed, root, asking)
+    return Run(resolved.name, resolved.recipe, resolved.canonical, seed, root, upstream)
+
+
+def _upstream(resolved: Resolved, role: str, form: From, seed: int, root: Path, asking: tuple[str, ...]) -> Run:
+    other = resolve(form.recipe, form.set)
+    if form.part != "student":
+        message = f"part {form.part!r}: a finished run delivers its student; expected part: student"
+        raise RecipeError([resolved.problem(f"models.{role}.from", message)])
+    own = other.recipe.all_seeds[0] if form.seed is None else form.seed
+    return plan(other, seed=seed if own == "inherit" else own, root=root, _asking=asking)
+
+
+def baseline_of(run: Run) -> Run:
+    """The same student with the same data and budget, without a teacher; shared by all methods compared with it."""
+    student = run.recipe.models["student"]
+    groups = {path: own for path, own in run.recipe.train.groups.items() if path.partition(".")[0] == "student"}
+    recipe = replace(
+        run.recipe,
+        method=Supervised(),
+        models={"student": student},
+        train=replace(run.recipe.train, groups=groups),
+        baseline=False,
+    )
+    canonical = {
+        **run.canonical,
+        "method": {"name": "supervised"},
+        "models": {"student": run.canonical["models"]["student"]},
+        "train": {
+            **run.canonical["train"],
+            "groups": {path: run.canonical["train"]["groups"][path] for path in groups},
+        },
+        "baseline": False,
+    }
+    upstream = {key: before for key, before in run.upstream.items() if key == "student"}
+    data = run.canonical["data"]["name"].replace(":", "-")
+    name = f"{data}-{network_name(run)}-alone"
+    return Run(name, recipe, canonical, run.seed, run.root, upstream)
+
+
+def network_name(run: Run, role: str = "student") -> str:
+    """What tables call the network of a role."""
+    return _name(run, run.recipe.models[role], role)
+
+
+def _name(run: Run, form: Network | From | Ensemble, key: str) -> str:
+    if isinstance(form, Ensemble):
+        names = [_name(run, member, f"{key}.{i}") for i, member in enumerate(form.ensemble)]
+        return f"{len(names)}x{names[0]}" if len(set(names)) == 1 else "+".join(names)
+    if isinstance(form, From):
+        return network_name(run.upstream[key])
+    return form.name.rpartition(":")[2].replace("/", "-")
+
+
+def _with_source(plain: Any) -> Any:
+    """Adds the fingerprint of a user's own module wherever a name is a Python path: other code is another run."""
+    if isinstance(plain, Mapping):
+        made = {key: _with_source(value) for key, value in plain.items()}
+        name = plain.get("name")
+        if isinstance(name, str) and ":" in name:
+            made["source"] = _source(name.partition(":")[0])
+        return made
+    return [_with_source(item) for item in plain] if isinstance(plain, list | tuple) else plain
+
+
+def _source(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()

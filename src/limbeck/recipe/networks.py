@@ -1,0 +1,210 @@
+"""Networks of a run, joined to its data: built, loaded, normalised, sized, and with their classes matched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.adapters.ensemble import Ensemble as EnsembleNetwork
+from limbeck.core.bridge import Bridge
+from limbeck.core.errors import ModelError
+from limbeck.data.dataset import Dataset
+from limbeck.models.build import build
+from limbeck.models.preprocessing import Preprocessing, preprocessing_of
+from limbeck.models.weights import load_weights
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run
+from limbeck.recipe.models import Ensemble, From, Network, Normalize
+
+PUBLISHED_CLASSES = 1000
+"""Outputs of the networks that timm and torchvision publish, unless the recipe lists the classes."""
+
+
+@dataclass
+class Joined:
+    """A network that runs on this data.
+
+    Args:
+        network: a bridge, or an ensemble of bridges.
+        description: how to build it again, as plain data; absent for an ensemble.
+        notes: what was bridged, in sentences.
+    """
+
+    network: nn.Module
+    description: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def join(run: Run, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+    """The network of a role.
+
+    Args:
+        run: whose recipe names it; the runs before it are finished.
+        role: in `models`.
+        dataset: of the run.
+        frozen: a frozen network must have weights from somewhere.
+
+    Raises:
+        ModelError: it cannot be built, has no weights though it is to teach, or lacks classes of the data.
+    """
+    form = run.recipe.models[role]
+    if not isinstance(form, Ensemble):
+        return _member(run, form, role, dataset, frozen=frozen)
+    members = [_member(run, m, f"{role}.{i}", dataset, frozen=frozen) for i, m in enumerate(form.ensemble)]
+    notes = list(dict.fromkeys(note for member in members for note in member.notes))
+    return Joined(EnsembleNetwork([m.network for m in members], mean=form.mean), None, notes)
+
+
+def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+    if isinstance(form, From):
+        return _from_run(run.upstream[role], role, dataset)
+    if frozen and not (form.pretrained or form.weights or ":" in form.name):
+        raise ModelError(
+            f"models.{role}: {form.name} is to teach but has no weights; give it `from: recipe.yaml`, "
+            "`weights: file.safetensors` or `pretrained: true`"
+        )
+    return _by_name(form, run.seed, role, dataset, frozen=frozen)
+
+
+def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+    outputs = form.classes
+    count = len(outputs) if outputs else len(dataset.classes)
+    if form.pretrained and frozen and not outputs:
+        count = PUBLISHED_CLASSES
+    described = {
+        "name": form.name,
+        "arguments": dict(form.arguments),
+        "count": count,
+        "channels": dataset.channels,
+        "height": dataset.height,
+        "width": dataset.width,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(Random(f"{seed}/{role}").getrandbits(63))  # noqa: S311 - not for secrets
+        network = rebuild(described, pretrained=form.pretrained)
+    if form.weights:
+        load_weights(network, form.weights)
+    published = preprocessing_of(network, form.name) if form.pretrained else None
+    if form.pretrained and frozen and not outputs:
+        outputs = published.classes if published else None
+        if outputs is None:
+            raise ModelError(
+                f"models.{role}: {form.name} does not say what its outputs mean; list them under `classes`"
+            )
+    bridge = _bridge_of(form, role, dataset, published)
+    columns = match_classes(outputs or dataset.classes, dataset.classes, who=f"models.{role}")
+    described |= {"classes": list(outputs or dataset.classes), **bridge}
+    notes = _notes(role, described, dataset)
+    return Joined(_bridged(network, described, columns), described, notes)
+
+
+def _bridge_of(form: Network, role: str, dataset: Dataset, published: Preprocessing | None) -> dict[str, Any]:
+    """Mean, std, channels and size that a network by name expects."""
+    kind = form.normalize
+    if kind == "auto":
+        kind = "own" if published else "data"
+    if kind == "own" and published is None:
+        raise ModelError(
+            f"models.{role}: normalize: own, but {form.name} states no preprocessing; expected data or figures"
+        )
+    source: Any = kind if isinstance(kind, Normalize) else published if kind == "own" else dataset
+    channels = published.channels if published else dataset.channels
+    size = published.size if published else (dataset.height, dataset.width)
+    mean, std = ([], []) if kind == "none" else (list(source.mean), list(source.std))
+    return {"mean": mean, "std": std, "channels": channels, "height": size[0], "width": size[1]}
+
+
+def _from_run(upstream: Run, role: str, dataset: Dataset) -> Joined:
+    """The delivered network of a finished run, on this run's data."""
+    folder = RunFolder(upstream.folder)
+    described = folder.read("network.json")
+    network = rebuild(described)
+    load_weights(network, folder / "student-best.safetensors")
+    if described["channels"] == 1 < dataset.channels:
+        raise ModelError(
+            f"models.{role}: the network of {upstream.name} takes grey images, these have {dataset.channels} channels"
+        )
+    columns = match_classes(described["classes"], dataset.classes, who=f"models.{role} (from {upstream.name})")
+    return Joined(_bridged(network, described, columns), described, _notes(role, described, dataset))
+
+
+def rebuild(described: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
+    """The plain network of a description, with fresh (or published) weights."""
+    return build(
+        described["name"],
+        described["arguments"],
+        classes=described["count"],
+        channels=described["channels"],
+        height=described["height"],
+        width=described["width"],
+        pretrained=pretrained,
+    )
+
+
+def _bridged(network: nn.Module, described: dict[str, Any], columns: list[int] | None) -> Bridge:
+    return Bridge(
+        network,
+        mean=described["mean"] or None,
+        std=described["std"] or None,
+        channels=described["channels"],
+        size=(described["height"], described["width"]),
+        columns=columns,
+    )
+
+
+def match_classes(outputs: Sequence[str], classes: Sequence[str], *, who: str) -> list[int] | None:
+    """For each class of the data the network's output column; None when they are the same in the same order.
+
+    Args:
+        outputs: names of the network's outputs, in order.
+        classes: of the data.
+        who: whose outputs, for the message.
+
+    Raises:
+        ModelError: a class has no output; the message lists both sides.
+    """
+    if list(outputs) == list(classes):
+        return None
+    missing = [name for name in classes if name not in outputs]
+    if missing:
+        raise ModelError(
+            f"{who}: the network has no output for {len(missing)} of {len(classes)} classes: {_listed(missing)}. "
+            f"Its {len(outputs)} outputs are: {_listed(outputs)}. The data's classes are: {_listed(classes)}. "
+            "Take a teacher that knows them, or leave these classes out of the data."
+        )
+    return [list(outputs).index(name) for name in classes]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+
+
+def _notes(role: str, described: dict[str, Any], dataset: Dataset) -> list[str]:
+    """What the bridge changes, for the reader."""
+    size, own = (described["height"], described["width"]), (dataset.height, dataset.width)
+    checks: list[tuple[Callable[[], bool], str]] = [
+        (lambda: size != own, f"images of {own[0]}×{own[1]} pixels are scaled to its {size[0]}×{size[1]}"),
+        (
+            lambda: described["channels"] > dataset.channels,
+            f"grey images are repeated to its {described['channels']} channels",
+        ),
+        (
+            lambda: bool(described["mean"]) and not _alike(described, dataset),
+            "it keeps the normalisation it was trained with, which is not this data's",
+        ),
+        (
+            lambda: described["classes"] != list(dataset.classes),
+            f"its {len(described['classes'])} outputs are matched by name with the {len(dataset.classes)} classes",
+        ),
+    ]
+    return [f"{role}: {text}" for wanted, text in checks if wanted()]
+
+
+def _alike(described: dict[str, Any], dataset: Dataset) -> bool:
+    pairs = zip([*described["mean"], *described["std"]], [*dataset.mean, *dataset.std], strict=False)
+    return all(abs(one - other) < 0.02 for one, other in pairs)

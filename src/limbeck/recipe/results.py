@@ -1,0 +1,159 @@
+"""What the runs of a recipe came to: the rows of the final table, and what the report draws."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from limbeck.data.dataset import Dataset
+from limbeck.evaluate.predictions import Predictions
+
+Role = Literal["teacher", "alone", "distilled", "trained"]
+LABELS: Mapping[Role, str] = {
+    "teacher": "teacher",
+    "alone": "student alone",
+    "distilled": "student distilled",
+    "trained": "trained network",
+}
+"""Role -> how tables call it, in the order of the table's rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One network of one seed, measured on the test split.
+
+    Args:
+        role: what it was in the comparison; `trained` = delivered by a recipe without a teacher.
+        network: its name, as in the recipe.
+        seed: of its training; of a teacher, the seed of its own run.
+        folder: its run's.
+        metrics: of `limbeck.evaluate.classification.measure`, without `per_class`; for students of a teacher also
+            `agreement` and `kl` with the teacher.
+        per_class: class -> accuracy.
+        cost: of `limbeck.evaluate.cost.measure_cost`, plus `file_bytes` of the weights; `latency` may be empty.
+        predictions: on the test split.
+        curves: the lines of its `metrics.jsonl`, in order; each has `step`, `epoch`, `stage` and either `terms` (with
+            `lr` and `samples_per_second`) or `validation`; empty for a network that was not trained here.
+        seconds: its training took; None if it was not trained here.
+        selected: "best" by validation, or "last".
+    """
+
+    role: Role
+    network: str
+    seed: int
+    folder: Path
+    metrics: Mapping[str, float]
+    per_class: Mapping[str, float | None]
+    cost: Mapping[str, Any]
+    predictions: Predictions
+    curves: Sequence[Mapping[str, Any]] = ()
+    seconds: float | None = None
+    selected: str = "last"
+
+    @property
+    def label(self) -> str:
+        """How tables call it."""
+        return LABELS[self.role]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A role over its seeds.
+
+    Args:
+        role: of all its entries.
+        network: their name.
+        count: of entries.
+        mean: metric -> mean.
+        std: metric -> sample standard deviation; absent for a single seed.
+        cost: of its first entry: the same network costs the same.
+    """
+
+    role: Role
+    network: str
+    count: int
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+    cost: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """How tables call it."""
+        return LABELS[self.role]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything about a finished recipe.
+
+    Args:
+        title: the recipe's name.
+        recipe: canonical, as plain data.
+        classes: names, in the order of the logits.
+        dataset: for test images (`dataset.test`) and its `description`.
+        entries: teacher, students alone, students distilled, each seed after seed.
+        exports: what was exported, as plain values (`format`, `path`, `bytes`, `max_difference`, `median_ms`, …).
+        versions: package -> version, and the machine's facts (`python`, `device`, `threads`, `platform`).
+        notes: what a reader must know, such as a bridged difference between teacher and student.
+    """
+
+    title: str
+    recipe: Mapping[str, Any]
+    classes: Sequence[str]
+    dataset: Dataset
+    entries: Sequence[Entry]
+    exports: Sequence[Mapping[str, Any]] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def of(self, role: Role) -> list[Entry]:
+        """The entries of a role."""
+        return [entry for entry in self.entries if entry.role == role]
+
+    def rows(self) -> list[Row]:
+        """One row per role that there is, in the order of `LABELS`."""
+        return [_row(role, self.of(role)) for role in LABELS if self.of(role)]
+
+    def verdict(self) -> str:
+        """One honest sentence: did distilling help, by how much, against what, over how many seeds."""
+        rows = {row.role: row for row in self.rows()}
+        if "distilled" not in rows:
+            row = next(iter(rows.values()))
+            return f"The {row.label} reaches {_percent(row)} on the test split."
+        distilled, alone, teacher = rows["distilled"], rows.get("alone"), rows.get("teacher")
+        if alone is None:
+            return f"The distilled student reaches {_percent(distilled)}; it was not compared with one trained alone."
+        gain = distilled.mean["accuracy"] - alone.mean["accuracy"]
+        gains = [d.metrics["accuracy"] - a.metrics["accuracy"] for d, a in zip(self.of("distilled"), self.of("alone"))]  # noqa: B905
+        seeds = f"over {len(gains)} seeds" if len(gains) > 1 else "with one seed, so without a spread"
+        sentence = (
+            f"{_judgement(gains)}: the student reaches {_percent(distilled)} under the teacher "
+            f"and {_percent(alone)} alone ({100 * gain:+.2f} points, {seeds})"
+        )
+        if teacher is not None:
+            sentence += f"; the teacher reaches {_percent(teacher)}"
+        return sentence + "."
+
+
+def _row(role: Role, entries: Sequence[Entry]) -> Row:
+    values = {name: [entry.metrics[name] for entry in entries] for name in entries[0].metrics}
+    mean = {name: statistics.fmean(numbers) for name, numbers in values.items()}
+    std = {name: statistics.stdev(numbers) for name, numbers in values.items()} if len(entries) > 1 else {}
+    return Row(role, entries[0].network, len(entries), mean, std, entries[0].cost)
+
+
+def _percent(row: Row) -> str:
+    spread = f" ± {row.std['accuracy']:.2%}" if row.std else ""
+    return f"{row.mean['accuracy']:.2%}{spread}"
+
+
+def _judgement(gains: Sequence[float]) -> str:
+    """Helped or harmed only if every seed says so."""
+    if min(gains) > 0:
+        return "Distilling helped"
+    if max(gains) < 0:
+        return "Distilling did harm"
+    return "No clear gain from distilling"

@@ -1,0 +1,87 @@
+"""A bridge gives each network the pixels it expects, and the task the columns it expects."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from little import CLASSES, conv_net, image_batch
+from torch import Tensor, nn
+
+from limbeck.core.bridge import Bridge, inner
+
+
+class Keep(nn.Module):
+    """Remembers what it was given; its logits are the flattened pixels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images = images
+        return images.flatten(1)
+
+
+def test_without_arguments_nothing_is_changed() -> None:
+    images, seen = image_batch()[0], Keep()
+    assert torch.equal(Bridge(seen)(images), images.flatten(1))
+    assert seen.images is images
+
+
+def test_normalising_is_torchvisions_formula() -> None:
+    transforms = pytest.importorskip("torchvision.transforms.v2.functional")
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    images, seen = torch.rand(4, 3, 5, 5), Keep()
+    Bridge(seen, mean=mean, std=std)(images)
+    torch.testing.assert_close(seen.images, transforms.normalize(images, mean, std))
+    torch.testing.assert_close(seen.images[:, 1], (images[:, 1] - 0.456) / 0.224)
+
+
+def test_a_grey_image_is_repeated_before_it_is_normalised() -> None:
+    images, seen = image_batch()[0], Keep()
+    Bridge(seen, channels=3, mean=[0.0, 0.5, 1.0], std=[1.0, 1.0, 0.5])(images)
+    torch.testing.assert_close(seen.images, torch.cat([images, images - 0.5, 2 * images - 2], 1))
+
+
+def test_colour_images_are_left_alone() -> None:
+    images, seen = torch.rand(2, 3, 4, 4), Keep()
+    Bridge(seen, channels=3)(images)
+    assert seen.images is images
+
+
+def test_resizing_is_torchvisions_and_only_done_when_needed() -> None:
+    transforms = pytest.importorskip("torchvision.transforms.v2.functional")
+    images, seen = image_batch()[0], Keep()
+    for size in ((5, 5), (16, 12)):
+        Bridge(seen, size=size)(images)
+        torch.testing.assert_close(seen.images, transforms.resize(images, list(size), antialias=True))
+    Bridge(seen, size=(8, 8))(images)
+    assert seen.images is images
+
+
+def test_columns_select_the_tasks_classes_in_the_tasks_order() -> None:
+    network, images = conv_net().eval(), image_batch()[0]
+    logits = Bridge(network, columns=[2, 0]).eval()(images)
+    torch.testing.assert_close(logits, network(images)[:, [2, 0]])
+
+
+def test_saved_weights_are_the_networks_own() -> None:
+    network = conv_net()
+    bridge = Bridge(network, mean=[0.5], std=[0.5], columns=[0, 1])
+    assert set(bridge.state_dict()) == {f"network.{name}" for name in network.state_dict()}
+    assert inner(bridge) is network
+    assert inner(Bridge(bridge)) is network
+    assert inner(network) is network
+
+
+def test_gradient_passes_to_the_network_and_to_the_pixels() -> None:
+    images = image_batch()[0].requires_grad_()
+    bridge = Bridge(conv_net(), mean=[0.1], std=[0.3], size=(6, 6), columns=list(range(CLASSES)))
+    bridge(images).square().sum().backward()
+    assert images.grad.abs().sum() > 0
+    assert bridge.network[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"mean": [0.5]}, {"std": [0.5]}, {"mean": [0.5], "std": [0.0]}, {"mean": [0.5], "std": [1.0, 1.0]}],
+)
+def test_half_a_normalisation_is_refused(arguments: dict) -> None:
+    with pytest.raises(ValueError, match="mean"):
+        Bridge(nn.Identity(), **arguments)
