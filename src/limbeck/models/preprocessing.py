@@ -81,7 +81,7 @@ def _names_of_timm(network: nn.Module, published: Mapping[str, Any]) -> tuple[st
     subset = data.infer_imagenet_subset(network)
     if subset is None:
         return None
-    # "tench, Tinca tinca": the first synonym is the name that torchvision gives too; but "crane" is a bird and a machine
+    # "tench, Tinca tinca": the first synonym is the name that torchvision gives too; some mean two things
     texts = data.ImageNetInfo(subset).label_descriptions()
     first = [text.partition(",")[0] for text in texts]
     return tuple(name if first.count(name) == 1 else text for name, text in zip(first, texts, strict=True))

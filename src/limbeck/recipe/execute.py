@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,20 +16,16 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from limbeck.core.bridge import inner
 from limbeck.core.distiller import Distiller
 from limbeck.core.files import write_json
 from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset, Part
-from limbeck.data.loader import Loader, evaluation_batches
-from limbeck.evaluate.classification import compare, measure
-from limbeck.evaluate.cost import measure_cost
-from limbeck.evaluate.predictions import Predictions, predict
-from limbeck.models.weights import load_weights
+from limbeck.data.loader import Loader
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.recipe.networks import Joined, join
-from limbeck.train.batches import Batches
+from limbeck.recipe.measure import Measurement, batches_of
+from limbeck.recipe.networks import join
+from limbeck.train.batches import Batches, Repeatable, SameEpoch
 from limbeck.train.fit import fit
 from limbeck.train.record import Fitted
 
@@ -106,12 +102,8 @@ class _Training:
         self.recipe = run.recipe
         self.dataset = context.dataset(run)
         self.roles = dict(self.recipe.method.roles())
-        self.joined = {
-            role: join(run, role, self.dataset, frozen=self.roles.get(role) is Kind.FROZEN)
-            for role in self.recipe.models
-        }
-        self.frozen = [role for role in self.joined if self.roles.get(role) is Kind.FROZEN]
-        self.evaluated = self.dataset.test if self.dataset.test is not None else self.dataset.validation
+        self.frozen = [role for role in self.recipe.models if self.roles.get(role) is Kind.FROZEN]
+        self.joined = {role: join(run, role, self.dataset, frozen=role in self.frozen) for role in self.recipe.models}
 
     def run(self) -> None:
         """Train, then measure."""
@@ -130,14 +122,14 @@ class _Training:
                 folder=self.folder.path,
                 validation=None
                 if self.dataset.validation is None
-                else Again(self._evaluation, self.dataset.validation),
+                else Repeatable(self._evaluation, self.dataset.validation),
                 title=self.run_.name,
                 progress=self.context.progress,
             )
         finally:
             distiller.close()
         if self.main:
-            self._measure(distiller.deliver(), fitted)
+            self._finish(distiller.deliver(), fitted)
 
     def _batches(self) -> Batches:
         """Training batches; a method that learns from labels alone sees the labelled images alone, equally often."""
@@ -160,19 +152,14 @@ class _Training:
         return SameEpoch(make(train.labelled()), loader.steps_per_epoch)
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
-        return evaluation_batches(
-            part,
-            batch=self.recipe.evaluate.batch,
-            device=self.context.processes.device,
-            workers=self.recipe.data.workers,
-        )
+        return batches_of(part, self.recipe, self.context.processes.device)
 
     def _announce(self) -> None:
         """What a person should know before training starts: what was bridged, and how good the teacher is here."""
         for joined in self.joined.values():
             for note in joined.notes:
                 self._say(note)
-        part = self.dataset.validation if self.dataset.validation is not None else self.evaluated
+        part = self.dataset.validation if self.dataset.validation is not None else self.dataset.test
         if part is None:
             return
         for role in self.frozen:
@@ -202,91 +189,37 @@ class _Training:
             versions=versions(),
         )
 
-    def _measure(self, network: nn.Module, fitted: Fitted) -> None:
-        """The figures of the delivered networks, best and last, and of the frozen roles, on the test split."""
-        student = self._student(network)
-        described = student.description
+    def _finish(self, network: nn.Module, fitted: Fitted) -> None:
+        described = self.joined["student"].description
         if described is not None:
             write_json(self.folder / "network.json", described)
-        networks: dict[str, nn.Module] = {role: self._placed(role) for role in self.frozen}
-        evaluation = {role: self._evaluate(role, network) for role, network in networks.items()}
-        for which in ("last", "best"):
-            load_weights(inner(student.network), self.folder / f"student-{which}.safetensors")
-            evaluation[which] = self._evaluate(which, student.network)
-        write_json(self.folder / "evaluation.json", evaluation)
-        write_json(self.folder / "costs.json", self._costs({**networks, "student": student.network}))
-        selected = "best" if self.dataset.validation is not None else "last"
+        frozen = {role: self.joined[role].network for role in self.frozen}
+        device = self.context.processes.device
+        Measurement(self.recipe, self.folder, self.dataset, student=network, frozen=frozen, device=device).write()
         self.folder.update(
             state="finished",
-            selected=selected,
+            selected="best" if self.dataset.validation is not None else "last",
             steps=fitted.steps,
             seconds=fitted.seconds,
             validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
         )
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
-    def _student(self, network: nn.Module) -> Joined:
-        described = self.joined["student"].description
-        return Joined(network, described)
 
-    def _evaluate(self, name: str, network: nn.Module) -> dict[str, Any]:
-        if self.evaluated is None:
-            return {}
-        predictions = predict(network, self._evaluation(self.evaluated), self.recipe.task.run)
-        predictions.save(self.folder / f"predictions-{name}.safetensors")
-        measured = measure(predictions, self.dataset.classes)
-        if name in ("best", "last") and self.frozen:
-            teacher = Predictions.load(self.folder / f"predictions-{self.frozen[0]}.safetensors")
-            measured |= compare(predictions, teacher)
-        return measured
+def remeasure(run: Run, context: Context) -> None:
+    """Measure a finished run again, from its files.
 
-    def _costs(self, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-        part, wanted = self.evaluated or self.dataset.train, self.recipe.evaluate
-        count = min(max(wanted.latency_batches), len(part))
-        example = next(iter(evaluation_batches(part.take(torch.arange(count)), batch=count))).images
-        costs = {}
-        for name, network in networks.items():
-            measured = measure_cost(
-                network, example.to(self.context.processes.device), repeats=50 if wanted.latency else 1
-            )
-            if not wanted.latency:
-                measured["latency"] = []
-            costs[name] = {
-                **measured,
-                "file_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values()),
-            }
-        return costs
-
-
-class SameEpoch:
-    """Batches of a part of the data, counted in epochs of the whole: equal budgets are equal numbers of steps.
-
-    Args:
-        batches: of the part.
-        steps_per_epoch: of the whole.
+    Raises:
+        RunError: the run is not finished.
     """
-
-    def __init__(self, batches: Batches, steps_per_epoch: int) -> None:
-        self._batches, self._steps = batches, steps_per_epoch
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Of the whole."""
-        return self._steps
-
-    def batches(self, start_step: int = 0) -> Iterator[Any]:
-        """Of the part."""
-        return self._batches.batches(start_step)
-
-
-class Again:
-    """An iterable that can be iterated again and again, from a function that gives an iterator once."""
-
-    def __init__(self, make: Callable[[Any], Iterable[Any]], part: Any) -> None:
-        self._make, self._part = make, part
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._make(self._part))
+    folder = RunFolder(run.folder)
+    folder.read("network.json")
+    training = _Training(run, folder, context)
+    networks = {role: joined.network for role, joined in training.joined.items()}
+    frozen = {role: networks[role] for role in training.frozen}
+    device = context.processes.device
+    student = networks["student"]
+    Measurement(run.recipe, folder, training.dataset, student=student, frozen=frozen, device=device).write()
 
 
 def versions() -> dict[str, str]:

@@ -39,8 +39,8 @@ class Run:
         canonical: the recipe as plain data.
         seed: of this run.
         root: the folder of all runs.
-        upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in an ensemble, by role
-            and index (`teacher.0`).
+        upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in an ensemble, by
+            role and index (`teacher.0`).
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -40,3 +40,34 @@ class Cycle:
         while True:
             yield [self._batches[step % len(self._batches)]]
             step += 1
+
+
+class SameEpoch:
+    """Batches of a part of the data, counted in epochs of the whole: equal budgets are equal numbers of steps.
+
+    Args:
+        batches: of the part.
+        steps_per_epoch: of the whole.
+    """
+
+    def __init__(self, batches: Batches, steps_per_epoch: int) -> None:
+        self._batches, self._steps = batches, steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of the whole."""
+        return self._steps
+
+    def batches(self, start_step: int = 0) -> Iterator[Any]:
+        """Of the part."""
+        return self._batches.batches(start_step)
+
+
+class Repeatable:
+    """An iterable that can be iterated again and again, from a function that gives an iterator once."""
+
+    def __init__(self, make: Callable[[Any], Iterable[Any]], part: Any) -> None:
+        self._make, self._part = make, part
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._make(self._part))

@@ -1,0 +1,88 @@
+"""The figures of a finished run: its delivered networks, best and last, and its frozen ones, on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.core.bridge import inner
+from limbeck.core.files import write_json
+from limbeck.data.dataset import Dataset, Part
+from limbeck.data.loader import evaluation_batches
+from limbeck.evaluate.classification import compare, measure
+from limbeck.evaluate.cost import measure_cost
+from limbeck.evaluate.predictions import Predictions, predict
+from limbeck.models.weights import load_weights
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.schema import Recipe
+
+
+def tested_part(dataset: Dataset) -> Part | None:
+    """Where final figures come from: the test split; where the source has none, the validation split."""
+    return dataset.test if dataset.test is not None else dataset.validation
+
+
+def batches_of(part: Part, recipe: Recipe, device: torch.device) -> Iterable[Any]:
+    """A part in order, as it is."""
+    return evaluation_batches(part, batch=recipe.evaluate.batch, device=device, workers=recipe.data.workers)
+
+
+class Measurement:
+    """Measures the networks of a run and writes what it finds into the run's folder.
+
+    Args:
+        recipe: of the run.
+        folder: of the run; holds the delivered weights.
+        dataset: of the run.
+        student: the delivered network; its weights are replaced by those in the folder.
+        frozen: role -> network that taught; the first one is what students are compared with.
+        device: where to run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        dataset: Dataset,
+        *,
+        student: nn.Module,
+        frozen: Mapping[str, nn.Module],
+        device: torch.device,
+    ) -> None:
+        self._recipe, self._folder, self._dataset, self._device = recipe, folder, dataset, device
+        self._student, self._frozen = student.to(device), {role: net.to(device) for role, net in frozen.items()}
+        self._teacher: Predictions | None = None
+
+    def write(self) -> None:
+        """`evaluation.json`, `predictions-*.safetensors` and `costs.json`."""
+        evaluation = {role: self._evaluate(role, network) for role, network in self._frozen.items()}
+        for which in ("last", "best"):
+            load_weights(inner(self._student), self._folder / f"student-{which}.safetensors")
+            evaluation[which] = self._evaluate(which, self._student, compared=bool(self._frozen))
+        write_json(self._folder / "evaluation.json", evaluation)
+        costs = {name: self._cost(network) for name, network in {**self._frozen, "student": self._student}.items()}
+        write_json(self._folder / "costs.json", costs)
+
+    def _evaluate(self, name: str, network: nn.Module, *, compared: bool = False) -> dict[str, Any]:
+        part = tested_part(self._dataset)
+        if part is None:
+            return {}
+        predictions = predict(network, batches_of(part, self._recipe, self._device), self._recipe.task.run)
+        predictions.save(self._folder / f"predictions-{name}.safetensors")
+        measured = measure(predictions, self._dataset.classes)
+        if compared and self._teacher is not None:
+            return measured | compare(predictions, self._teacher)
+        self._teacher = self._teacher or predictions
+        return measured
+
+    def _cost(self, network: nn.Module) -> dict[str, Any]:
+        part, wanted = tested_part(self._dataset) or self._dataset.train, self._recipe.evaluate
+        count = min(max(wanted.latency_batches), len(part))
+        images = next(iter(evaluation_batches(part.take(torch.arange(count)), batch=count))).images
+        cost = measure_cost(network, images.to(self._device), repeats=50 if wanted.latency else 1)
+        if not wanted.latency:
+            cost["latency"] = []
+        return {**cost, "file_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values())}
