@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 # Before limbeck is imported: every annotation of a tensor's axes and types is executed while the tests run.
 install_import_hook("limbeck", "typing_check.check")
 
-import torch
+import torch  # noqa: E402 - after the threads and the hook
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

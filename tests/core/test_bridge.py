@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from little import CLASSES, conv_net, image_batch
 from torch import Tensor, nn
 
 from limbeck.core.bridge import Bridge, inner
+from little import CLASSES, conv_net, image_batch
 
 
 class Keep(nn.Module):

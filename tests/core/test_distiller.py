@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract.methods import Critic, Hint, Momentum, Peers, Ragged, Staged
-from little import changed, conv_net, image_batch, steps_by_hand, values
 from torch import nn
 
+from contract.methods import Critic, Hint, Momentum, Peers, Ragged, Staged
 from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError, TapError
@@ -18,6 +17,7 @@ from limbeck.core.settings import settings
 from limbeck.core.task import CanSample
 from limbeck.methods.kd import KD
 from limbeck.tasks.classification import Classification
+from little import changed, conv_net, image_batch, steps_by_hand, values
 
 
 def pair(**arguments: object) -> dict[str, nn.Module]:
@@ -200,7 +200,11 @@ def test_a_tied_weight_is_found_under_all_its_names_and_once() -> None:
     student = conv_net()
     student[8].add_module("again", student[9])  # a second name for the last layer: the same weights
     found = distiller(Plan(trains=({"student.9": 1.0},)), {**pair(), "student": student})
-    assert found.parameters_of("student.8.again") == found.parameters_of("student.9") == [student[9].weight, student[9].bias]
+    assert (
+        found.parameters_of("student.8.again")
+        == found.parameters_of("student.9")
+        == [student[9].weight, student[9].bias]
+    )
     assert len(found.parameters_of("student")) == len(list(student.parameters()))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from little import changed, conv_net, image_batch, run, values
 from torch import nn
 
 from limbeck.core.net import Kind, Net, digest, held, still
+from little import changed, conv_net, image_batch, run, values
 
 
 def net(kind: Kind = Kind.TRAINED, **arguments: object) -> Net:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from little import conv_net, image_batch
 from torch import Tensor, nn
 
 from limbeck.core.bridge import Bridge
 from limbeck.core.errors import TapError
 from limbeck.core.taps import StopAtTap, TapPath, Taps
+from little import conv_net, image_batch
 
 
 class Pair(nn.Module):

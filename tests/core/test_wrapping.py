@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract.methods import Critic, Hint, Staged
-from little import conv_net, image_batch, steps_by_hand
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from contract.methods import Critic, Hint, Staged
 from limbeck.core.distiller import Distiller
 from limbeck.core.method import Method
 from limbeck.tasks.classification import Classification
-
+from little import conv_net, image_batch, steps_by_hand
 
 
 def distiller(method: Method) -> Distiller:

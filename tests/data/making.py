@@ -14,7 +14,9 @@ from torch import Tensor
 from limbeck.data.parts import InMemory
 
 
-def little_part(count: int = 40, *, channels: int = 3, side: int = 8, classes: int = 4, first_id: int = 100) -> InMemory:
+def little_part(
+    count: int = 40, *, channels: int = 3, side: int = 8, classes: int = 4, first_id: int = 100
+) -> InMemory:
     """Random images without any black pixel, so that what augmentation brings in can be told."""
     generator = torch.Generator().manual_seed(count)
     pixels = torch.randint(1, 256, (count, channels, side, side), dtype=torch.uint8, generator=generator)

@@ -30,7 +30,7 @@ def slowly(image: Tensor, number: int, *, augment: Augment, seed: int, epoch: in
     reach = augment.shift or augment.crop
     down, right = (below(bits[0, draw], 2 * reach + 1).item() - reach for draw in (0, 1))
     mirror = augment.flip and below(bits[0, 2], 2).item() == 1
-    channels, height, width = image.shape
+    _channels, height, width = image.shape
     out = torch.zeros_like(image)
     for row in range(height):
         for column in range(width):
@@ -87,7 +87,9 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     whole = augmented(part.pixels, part.ids, augment=augment, seed=0, epoch=4)
     order = torch.randperm(len(part))
     shuffled = augmented(part.pixels[order], part.ids[order], augment=augment, seed=0, epoch=4)
-    alone = [augmented(part.pixels[i : i + 1], part.ids[i : i + 1], augment=augment, seed=0, epoch=4) for i in range(40)]
+    alone = [
+        augmented(part.pixels[i : i + 1], part.ids[i : i + 1], augment=augment, seed=0, epoch=4) for i in range(40)
+    ]
     assert torch.equal(shuffled, whole[order])
     assert torch.equal(torch.cat(alone), whole)
 

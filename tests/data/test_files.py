@@ -51,7 +51,9 @@ def test_a_fingerprint_does_not_depend_on_the_place(tmp_path: Path) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("other", [{"a": b"1", "b": b"24"}, {"a": b"12", "b": b"3"}, {"a": b"1"}, {"a": b"1", "c": b"23"}])
+@pytest.mark.parametrize(
+    "other", [{"a": b"1", "b": b"24"}, {"a": b"12", "b": b"3"}, {"a": b"1"}, {"a": b"1", "c": b"23"}]
+)
 def test_a_fingerprint_sees_contents_names_and_borders(tmp_path: Path, other: dict[str, bytes]) -> None:
     base = fingerprint(written(tmp_path / "x", {"a": b"1", "b": b"23"}))
     assert fingerprint(written(tmp_path / "y", other)) != base

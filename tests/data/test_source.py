@@ -87,7 +87,7 @@ def test_cuts_do_not_depend_on_each_other_s_presence() -> None:
     ("choice", "message"),
     [
         ({"drop_classes": ["e"]}, "no class 'e'"),
-        ({"drop_classes": CLASSES}, "no training images"),
+        ({"drop_classes": CLASSES}, "leave no training images"),
         ({"labelled": 3}, "labelled 3 is too few for 4 classes"),
         ({"labelled": 500}, "500 of 180 images"),
         ({"subset": 2, "validation": 0}, "no labelled training image of"),

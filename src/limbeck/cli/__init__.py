@@ -1,1 +1,28 @@
-"""The command line: one file per verb."""
+"""The command line: one file per verb. Importing it imports no torch; a verb imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; errors that limbeck raises on purpose are printed without a traceback."""
+    from limbeck.cli.app import app
+    from limbeck.core.errors import Interrupted, LimbeckError
+
+    try:
+        app(standalone_mode=True)
+    except Interrupted as stopped:
+        _complain(str(stopped))
+        sys.exit(130)
+    except LimbeckError as error:
+        _complain(str(error))
+        sys.exit(1)
+
+
+def _complain(text: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[bold red]error[/]", end=" ")
+    console.print(text, markup=False)

@@ -184,7 +184,7 @@ class _Steps(Items[list[ImageBatch]]):
 
 
 class _Chunks(Items[ImageBatch]):
-    def __init__(self, part: Part, chunks: Sequence[Int64[Tensor, " b"]]) -> None:
+    def __init__(self, part: Part, chunks: Sequence[Int64[Tensor, " _"]]) -> None:
         self.part, self.chunks = part, chunks
 
     def __len__(self) -> int:

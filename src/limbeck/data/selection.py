@@ -42,6 +42,8 @@ def stratified(labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"], *, count: 
         count: how many, 0 … n.
         seed: fixed by the caller; other seeds choose other samples.
     """
+    if not count:
+        return torch.empty(0, dtype=torch.int64)
     order = shuffled(ids, seed=seed, purpose=SPLIT)
     kinds, which, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
     # integers, so that no rounding error decides who gets the last place

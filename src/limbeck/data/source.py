@@ -164,6 +164,8 @@ class ImageData(ABC):
         dropped = torch.tensor([classes.index(name) for name in self.drop_classes], dtype=torch.int64)
         if len(dropped):
             train = train.take((~torch.isin(train.labels, dropped)).nonzero()[:, 0])
+        if not len(train):
+            raise DataError(f"{self.name}: data.subset and data.drop_classes leave no training images")
         kept = [name for name in classes if name not in self.drop_classes]
         self._require_each(train, classes, kept, "data.subset and data.validation leave it none")
         return train

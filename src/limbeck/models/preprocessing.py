@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +82,11 @@ def _names_of_timm(network: nn.Module, published: Mapping[str, Any]) -> tuple[st
     subset = data.infer_imagenet_subset(network)
     if subset is None:
         return None
-    # "tench, Tinca tinca": the first synonym is the name that torchvision gives too; some mean two things
-    texts = data.ImageNetInfo(subset).label_descriptions()
-    first = [text.partition(",")[0] for text in texts]
+    # "tench, Tinca tinca": the first synonym is the name that torchvision gives too. A name must mean one class, but
+    # "crane" is a bird and a machine: such a name is told apart by all its synonyms, or else by its position.
+    texts = list(data.ImageNetInfo(subset).label_descriptions())
+    texts = [text if texts.count(text) == 1 else f"{text} ({index})" for index, text in enumerate(texts)]
+    first = [re.sub(r",.*| \(\d+\)$", "", text) for text in texts]
     return tuple(name if first.count(name) == 1 else text for name, text in zip(first, texts, strict=True))
 
 

@@ -109,7 +109,7 @@ class _Training:
         """Train, then measure."""
         self._announce()
         models = {role: joined.network for role, joined in self.joined.items()}
-        batches = self._batches()
+        batches = training_batches(self.run_, self.dataset, self.context)
         example = next(iter(batches.batches()))[0]
         distiller = Distiller(self.recipe.method, self.recipe.task, models, example, seed=self.run_.seed)
         if self.main:
@@ -130,26 +130,6 @@ class _Training:
             distiller.close()
         if self.main:
             self._finish(distiller.deliver(), fitted)
-
-    def _batches(self) -> Batches:
-        """Training batches; a method that learns from labels alone sees the labelled images alone, equally often."""
-        data, train, processes = self.recipe.data, self.dataset.train, self.context.processes
-        make = partial(
-            Loader,
-            batch=data.batch,
-            augment=data.augment,
-            seed=self.run_.seed,
-            classes=len(self.dataset.classes),
-            rank=processes.process_index,
-            world=processes.num_processes,
-            device=processes.device,
-            accumulate=self.recipe.train.accumulate,
-            workers=data.workers,
-        )
-        loader = make(train)
-        if self.recipe.method.uses_unlabelled or bool((train.labels >= 0).all()):
-            return loader
-        return SameEpoch(make(train.labelled()), loader.steps_per_epoch)
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)
@@ -204,6 +184,33 @@ class _Training:
             validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
         )
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+
+def training_batches(run: Run, dataset: Dataset, context: Context) -> Batches:
+    """Training batches of this process; a method that learns from labels alone sees the labelled images, equally often.
+
+    Args:
+        run: for augmentation, batch size and seed.
+        dataset: of the run.
+        context: which process this is.
+    """
+    data, processes = run.recipe.data, context.processes
+    make = partial(
+        Loader,
+        batch=data.batch,
+        augment=data.augment,
+        seed=run.seed,
+        classes=len(dataset.classes),
+        rank=processes.process_index,
+        world=processes.num_processes,
+        device=processes.device,
+        accumulate=run.recipe.train.accumulate,
+        workers=data.workers,
+    )
+    loader = make(dataset.train)
+    if run.recipe.method.uses_unlabelled or bool((dataset.train.labels >= 0).all()):
+        return loader
+    return SameEpoch(make(dataset.train.labelled()), loader.steps_per_epoch)
 
 
 def remeasure(run: Run, context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from limbeck.adapters.ensemble import Ensemble as EnsembleNetwork
-from limbeck.core.bridge import Bridge
+from limbeck.core.bridge import Bridge, inner
 from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
 from limbeck.models.build import build
@@ -20,9 +21,6 @@ from limbeck.models.weights import load_weights
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.models import Ensemble, From, Network, Normalize
-
-PUBLISHED_CLASSES = 1000
-"""Outputs of the networks that timm and torchvision publish, unless the recipe lists the classes."""
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Joined:
     notes: list[str] = field(default_factory=list)
 
 
-def join(run: Run, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, trained: bool = True) -> Joined:
     """The network of a role.
 
     Args:
@@ -48,21 +46,29 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
         role: in `models`.
         dataset: of the run.
         frozen: a frozen network must have weights from somewhere.
+        trained: False = a run that is not finished gives its network untrained, to look at its shapes.
 
     Raises:
         ModelError: it cannot be built, has no weights though it is to teach, or lacks classes of the data.
     """
     form = run.recipe.models[role]
     if not isinstance(form, Ensemble):
-        return _member(run, form, role, dataset, frozen=frozen)
-    members = [_member(run, m, f"{role}.{i}", dataset, frozen=frozen) for i, m in enumerate(form.ensemble)]
+        return _member(run, form, role, dataset, frozen=frozen, trained=trained)
+    members = [
+        _member(run, member, f"{role}.{i}", dataset, frozen=frozen, trained=trained)
+        for i, member in enumerate(form.ensemble)
+    ]
     notes = list(dict.fromkeys(note for member in members for note in member.notes))
     return Joined(EnsembleNetwork([m.network for m in members], mean=form.mean), None, notes)
 
 
-def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, frozen: bool, trained: bool) -> Joined:
     if isinstance(form, From):
-        return _from_run(run.upstream[role], role, dataset)
+        upstream = run.upstream[role]
+        if trained or RunFolder(upstream.folder).state == "finished":
+            return _from_run(upstream, role, dataset)
+        described = join(upstream, "student", upstream.recipe.data.load(), frozen=False, trained=False).description
+        return _on(dataset, described or {}, rebuild(described or {}), role, upstream.name)
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
         raise ModelError(
             f"models.{role}: {form.name} is to teach but has no weights; give it `from: recipe.yaml`, "
@@ -72,14 +78,11 @@ def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, froz
 
 
 def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
-    outputs = form.classes
-    count = len(outputs) if outputs else len(dataset.classes)
-    if form.pretrained and frozen and not outputs:
-        count = PUBLISHED_CLASSES
-    described = {
+    outputs, published_head = form.classes, form.pretrained and frozen and not form.classes
+    described: dict[str, Any] = {
         "name": form.name,
         "arguments": dict(form.arguments),
-        "count": count,
+        "count": None if published_head else len(outputs or dataset.classes),
         "channels": dataset.channels,
         "height": dataset.height,
         "width": dataset.width,
@@ -90,12 +93,10 @@ def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: b
     if form.weights:
         load_weights(network, form.weights)
     published = preprocessing_of(network, form.name) if form.pretrained else None
-    if form.pretrained and frozen and not outputs:
+    if published_head:
         outputs = published.classes if published else None
         if outputs is None:
-            raise ModelError(
-                f"models.{role}: {form.name} does not say what its outputs mean; list them under `classes`"
-            )
+            raise ModelError(f"models.{role}: {form.name} does not say what its outputs mean; list them in `classes`")
     bridge = _bridge_of(form, role, dataset, published)
     columns = match_classes(outputs or dataset.classes, dataset.classes, who=f"models.{role}")
     described |= {"classes": list(outputs or dataset.classes), **bridge}
@@ -125,12 +126,33 @@ def _from_run(upstream: Run, role: str, dataset: Dataset) -> Joined:
     described = folder.read("network.json")
     network = rebuild(described)
     load_weights(network, folder / "student-best.safetensors")
+    return _on(dataset, described, network, role, upstream.name)
+
+
+def _on(dataset: Dataset, described: dict[str, Any], network: nn.Module, role: str, origin: str) -> Joined:
     if described["channels"] == 1 < dataset.channels:
         raise ModelError(
-            f"models.{role}: the network of {upstream.name} takes grey images, these have {dataset.channels} channels"
+            f"models.{role}: the network of {origin} takes grey images, these have {dataset.channels} channels"
         )
-    columns = match_classes(described["classes"], dataset.classes, who=f"models.{role} (from {upstream.name})")
+    columns = match_classes(described["classes"], dataset.classes, who=f"models.{role} (from {origin})")
     return Joined(_bridged(network, described, columns), described, _notes(role, described, dataset))
+
+
+def delivered(run: Run, dataset: Dataset) -> tuple[nn.Module, dict[str, str]]:
+    """A finished run's selected student with its bridge, and what a file of it should say of itself.
+
+    Raises:
+        RunError: the run is not finished.
+    """
+    folder = RunFolder(run.folder)
+    selected = folder.read("run.json")["selected"]
+    joined = _from_run(run, "student", dataset)
+    load_weights(inner(joined.network), folder / f"student-{selected}.safetensors")
+    described = joined.description or {}
+    metadata = {
+        key: json.dumps(described[key]) for key in ("name", "classes", "mean", "std", "channels", "height", "width")
+    }
+    return joined.network, metadata | {"run": run.folder.name}
 
 
 def rebuild(described: dict[str, Any], *, pretrained: bool = False) -> nn.Module:

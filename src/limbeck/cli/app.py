@@ -1,0 +1,34 @@
+"""The verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from limbeck.cli import check, evaluate, export, methods, recipes, report, run, schema
+
+app = typer.Typer(
+    name="limbeck",
+    help="Knowledge distillation on PyTorch: every method as published, honestly compared, from one command.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for verb in (run, check, evaluate, report, export, methods, recipes, schema):
+    name = verb.__name__.rpartition(".")[2]
+    app.command(name)(getattr(verb, name))
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print limbeck's version.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"limbeck {installed('limbeck')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit

@@ -1,0 +1,90 @@
+"""What `limbeck check` finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from limbeck.cli.pipeline import Experiment
+from limbeck.core.distiller import Distiller
+from limbeck.core.net import Kind
+from limbeck.evaluate.cost import flops, parameters
+from limbeck.evaluate.memory import peak_memory
+from limbeck.recipe.execute import Context, training_batches
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run, network_name
+from limbeck.recipe.networks import join
+from limbeck.train.fit import stage_lengths
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
+    """Lines and tables for the console: runs, data, networks, plan."""
+    yield f"[bold]{planned.resolved.name}[/]  {planned.resolved.reference}"
+    yield _runs(planned)
+    run = planned.runs[0]
+    dataset = context.dataset(run)
+    facts = ", ".join(f"{key} {value}" for key, value in dataset.description.items() if value not in ("", None))
+    yield f"\n[bold]Data[/]  {facts}"
+    frozen = [role for role, kind in run.recipe.method.roles().items() if kind is Kind.FROZEN]
+    joined = {role: join(run, role, dataset, frozen=role in frozen, trained=False) for role in run.recipe.models}
+    batches = training_batches(run, dataset, context)
+    example = next(iter(batches.batches()))[0]
+    models = {role: one.network for role, one in joined.items()}
+    distiller = Distiller(run.recipe.method, run.recipe.task, models, example, seed=run.seed)
+    yield _networks(run, distiller, example)
+    for one in joined.values():
+        yield from (f"Note: {note}" for note in one.notes)
+    yield _plan(run, distiller, batches.steps_per_epoch)
+    distiller.close()
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    return table
+
+
+def _runs(planned: Experiment) -> Table:
+    table = _table("\nRuns", "folder", "seed", "state")
+    every = [one for run in planned.all_runs for one in (*run.before(), run)]
+    for run in {run.folder: run for run in every}.values():
+        table.add_row(str(run.folder), str(run.seed), RunFolder(run.folder).state)
+    return table
+
+
+def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
+    images = example[0]
+    table = _table(
+        "\nNetworks", "role", "network", "kind", "parameters", "FLOPs an image", f"memory, batch {len(images)}"
+    )
+    for role in distiller.nets:
+        net = distiller[role]
+        name = network_name(run, role) if role in run.recipe.models else "–"
+        memory = peak_memory(net.model, images)["bytes"] / 2**20
+        table.add_row(
+            role,
+            name,
+            str(net.kind),
+            f"{parameters(net.model):,}",
+            f"{flops(net.model, images):,}",
+            f"{memory:.1f} MiB",
+        )
+    for name, adapter in distiller.adapters.items():
+        table.add_row(name, type(adapter).__name__, "adapter", f"{parameters(adapter):,}", "–", "–")
+    return table
+
+
+def _plan(run: Run, distiller: Distiller, steps_per_epoch: int) -> Table:
+    stages = tuple(run.recipe.method.plan())
+    table = _table("\nPlan", "stage", "steps", "turn", "trains", "parameters")
+    for stage, steps in zip(stages, stage_lengths(stages, run.train, steps_per_epoch), strict=True):
+        for turn in stage.turns:
+            trained = {id(p): p.numel() for path in turn.rates for p in distiller.parameters_of(path)}
+            table.add_row(stage.name, f"{steps:,}", turn.terms, ", ".join(turn.rates), f"{sum(trained.values()):,}")
+    return table

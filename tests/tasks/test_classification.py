@@ -1,0 +1,89 @@
+"""The task: what a batch means. The label term's values are checked in `tests/reference/test_kd_terms.py`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from limbeck.core.forward_pass import ForwardPass
+from limbeck.core.task import HasEmbedding, HasRows, Task
+from limbeck.tasks.classification import Classification
+from little import conv_net, image_batch
+
+
+class Fixed(nn.Module):
+    """Gives the rows it is asked for by the first pixel."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", logits)
+        self.dropout = nn.Dropout(0.9)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.dropout(self.logits[images.flatten(1)[:, 0].long()])
+
+
+def numbered(labels: list[int]) -> list[tuple[Tensor, Tensor]]:
+    """Batches of two images, each of which carries its own number."""
+    images = torch.arange(len(labels)).float().view(-1, 1, 1, 1)
+    return [(images[i : i + 2], torch.tensor(labels[i : i + 2])) for i in range(0, len(labels), 2)]
+
+
+def test_it_is_a_task_with_rows() -> None:
+    task = Classification()
+    assert isinstance(task, Task)
+    assert isinstance(task, HasRows)
+    assert not isinstance(task, HasEmbedding)
+
+
+def test_it_reads_a_batch() -> None:
+    task, batch, network = Classification(), image_batch(), conv_net().eval()
+    torch.testing.assert_close(task.run(network, batch), network(batch[0]))
+    assert task.size(batch) == 8
+    assert torch.equal(task.key(batch), batch[2])
+    rows = task.rows(ForwardPass(network(batch[0]), {}), batch)
+    assert rows.targets is batch[1]
+    assert rows.weights is None
+
+
+def test_accuracy_and_likelihood_count_labelled_images_only() -> None:
+    logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 3.0], [5.0, 0.0]])
+    model = Fixed(logits)
+    metrics = Classification().evaluate(model, [], numbered([0, 1, 1, -100, -100]))
+    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(2)) + math.log1p(math.exp(-3))) / 3
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["nll"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_evaluation_is_in_eval_mode_and_restores_the_mode_of_every_module() -> None:
+    network = conv_net()
+    network.train()
+    network[1].eval()
+    modes = [module.training for module in network.modules()]
+    before = network[4].running_mean.clone()
+    Classification().evaluate(network, [], [image_batch()])
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(network[4].running_mean, before)
+    with pytest.raises(RuntimeError):
+        Classification().evaluate(network, [], [(torch.rand(2, 5, 8, 8), torch.zeros(2).long())])
+    assert [module.training for module in network.modules()] == modes
+
+
+def test_nothing_to_evaluate_is_zero_and_not_a_division_by_zero() -> None:
+    assert Classification().evaluate(conv_net(), [], []) == {"accuracy": 0.0, "nll": 0.0}
+
+
+def test_selection_takes_accuracy_first_and_then_the_likelihood() -> None:
+    score = Classification().score
+    assert score({"accuracy": 0.9, "nll": 9.0}) > score({"accuracy": 0.8, "nll": 0.1})
+    assert score({"accuracy": 0.9, "nll": 0.1}) > score({"accuracy": 0.9, "nll": 0.2})
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, float("nan")])
+def test_smoothing_is_a_share(wrong: float) -> None:
+    with pytest.raises(ValidationError):
+        Classification(label_smoothing=wrong)
