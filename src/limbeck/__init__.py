@@ -1,8 +1,8 @@
 """limbeck: knowledge distillation on PyTorch.
 
-    from limbeck.losses import soft_target_kl           one loss, a function
-    from limbeck import KD, Classification, Distiller   one module, in a loop of your own
-    limbeck.run("digits/kd")                            everything: teacher, baseline, student, report, export
+from limbeck.losses import soft_target_kl           one loss, a function
+from limbeck import KD, Classification, Distiller   one module, in a loop of your own
+limbeck.run("digits/kd")                            everything: teacher, baseline, student, report, export
 """
 
 from importlib import import_module

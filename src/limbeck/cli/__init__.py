@@ -24,5 +24,5 @@ def _complain(text: str) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("[bold red]error[/]", end=" ")
+    console.print("[bold red]error[/]", end="\n" if "\n" in text else " ")
     console.print(text, markup=False)

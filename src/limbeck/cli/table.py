@@ -43,17 +43,17 @@ def _lines(rows: list[Row]) -> list[tuple[str, Cell]]:
         (f"test accuracy{count}", "accuracy", lambda row: _metric(row, "accuracy", 100, "{:.2f}", " %")),
         ("test errors", "errors", lambda row: _metric(row, "errors", 1, "{:.0f}")),
         ("top-5 accuracy", "top5", lambda row: _metric(row, "top5", 100, "{:.2f}", " %")),
-        ("negative log-likelihood", "nll", lambda row: _metric(row, "nll", 1, "{:.3f}")),
+        ("log-likelihood, negative", "nll", lambda row: _metric(row, "nll", 1, "{:.3f}")),
         ("calibration error", "ece", lambda row: _metric(row, "ece", 100, "{:.2f}", " %")),
         ("Brier score", "brier", lambda row: _metric(row, "brier", 1, "{:.3f}")),
-        ("agreement with the teacher", "agreement", lambda row: _metric(row, "agreement", 100, "{:.2f}", " %")),
+        ("agrees with the teacher", "agreement", lambda row: _metric(row, "agreement", 100, "{:.2f}", " %")),
         ("KL from the teacher", "kl", lambda row: _metric(row, "kl", 1, "{:.3f}")),
         ("parameters", None, lambda row: f"{row.cost['parameters']:,}"),
         ("FLOPs per image", None, lambda row: f"{row.cost['flops']:,}"),
     ]
     made = [(label, cell) for label, name, cell in lines if name is None or any(name in row.mean for row in rows)]
     for index, timing in enumerate(rows[-1].cost["latency"]):
-        made.append((f"latency, batch {timing['batch']}", partial(_latency, index=index)))
+        made.append((f"ms a batch of {timing['batch']} (p95)", partial(_latency, index=index)))
     return made
 
 
@@ -68,4 +68,4 @@ def _latency(row: Row, *, index: int) -> str:
     if index >= len(row.cost["latency"]):
         return "–"
     timing = row.cost["latency"][index]
-    return f"{timing['median_ms']:.3g} ms (p95 {timing['p95_ms']:.3g})"
+    return f"{timing['median_ms']:.3g} ({timing['p95_ms']:.3g})"

@@ -119,13 +119,17 @@ def assembled(
     validation = part(splits["validation"], first_id=len(whole)) if "validation" in splits else None
     if "test" not in splits:
         return Found(whole, validation, None, classes)
-    test = part(splits["test"], first_id=0)
+    test, note = _scored(part(splits["test"], first_id=0), title)
+    return Found(whole, validation, test, classes, note)
+
+
+def _scored(test: OnDisk, title: str) -> tuple[OnDisk | None, str]:
     unlabelled = int((test.labels < 0).sum())
     if unlabelled == len(test):
-        return Found(whole, validation, None, classes, "its test labels are not published")
+        return None, "its test labels are not published"
     if unlabelled:
         raise DataError(
             f"{title}: {unlabelled} of {len(test)} test images have no label and cannot be scored; remove them, or "
             "choose another split with data.splits: {test: NAME}"
         )
-    return Found(whole, validation, test, classes)
+    return test, ""

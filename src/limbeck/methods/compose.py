@@ -1,8 +1,8 @@
 """Several methods at once: the sum of their terms, with one forward pass per network and one label term.
 
 Each member keeps its own hyper-parameters, taps and adapters; its terms appear as `member/term`, its adapters as
-`adapters.member.name`. The members' own label terms are left out and one is added with the weight `task_weight`.
-Members have one stage with one turn: a staged method cannot share its steps with another.
+`adapters.member.name`. Every network runs to its end, once. The members' own label terms are left out and one is added
+with the weight `task_weight`. Members have one stage with one turn: a staged method cannot share its steps with another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limbeck.core.errors import MethodError
+from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.net import Kind, Net
 from limbeck.core.plan import At, Stage, Turn
@@ -127,8 +128,21 @@ class _Scope:
     def adapters(self) -> Any:
         return self.nets.adapters[self.name]
 
-    def __getitem__(self, role: str) -> Net:
-        return self.nets[role]
+    def __getitem__(self, role: str) -> Any:
+        return _Whole(self.nets[role])
 
     def gather(self, tensor: Tensor) -> Tensor:
         return self.nets.gather(tensor)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A network that always runs to its end: what one member stops at a tap, another may need in full."""
+
+    net: Net
+
+    def __call__(self, batch: Any, *, until: str | None = None) -> ForwardPass:
+        return self.net(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.net, name)

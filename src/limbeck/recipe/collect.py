@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from limbeck.core.errors import RunError
 from limbeck.core.net import Kind
+from limbeck.data.dataset import Dataset
+from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.execute import Context
 from limbeck.recipe.folder import RunFolder
@@ -41,8 +44,19 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         entries=entries,
         exports=facts.get("exports", ()),
         versions=facts["versions"],
-        notes=facts["notes"],
+        notes=[*facts["notes"], *_label_notes(first, dataset, bool(frozen))],
     )
+
+
+def _label_notes(run: Run, dataset: Dataset, taught: bool) -> list[str]:
+    """Where a gain comes from when only some training images have labels."""
+    known, total = int((dataset.train.labels >= 0).sum()), len(dataset.train)
+    if known == total or not taught or not run.recipe.method.uses_unlabelled:
+        return []
+    return [
+        f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "
+        f"under the teacher it also learns from the {total - known} without one. That is where a gain comes from."
+    ]
 
 
 def _teacher(run: Run, role: str) -> Entry:
@@ -94,8 +108,4 @@ def _entry(role: Role, run: Run, name: str, **facts: Any) -> Entry:
 
 def _compared(entry: Entry, teacher: Predictions) -> Entry:
     """A student that never saw the teacher, compared with it all the same."""
-    from dataclasses import replace
-
-    from limbeck.evaluate.classification import compare
-
     return replace(entry, metrics={**entry.metrics, **compare(entry.predictions, teacher)})
