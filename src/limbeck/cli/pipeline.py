@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck.core.errors import RunError
 from limbeck.data.dataset import Dataset
+from limbeck.methods.supervised import Supervised
 from limbeck.recipe.collect import collect
 from limbeck.recipe.execute import Context, execute, remove
 from limbeck.recipe.folder import RunFolder
@@ -72,7 +73,8 @@ def experiment(reference: str | Path, overrides: Sequence[str] | Mapping[str, An
     """
     resolved = resolve(reference, overrides)
     runs = tuple(plan(resolved, seed=seed, root=root) for seed in resolved.recipe.all_seeds)
-    baselines = tuple(baseline_of(run) for run in runs) if resolved.recipe.baseline else ()
+    compared = resolved.recipe.baseline and not isinstance(resolved.recipe.method, Supervised)
+    baselines = tuple(baseline_of(run) for run in runs) if compared else ()
     return Experiment(resolved, runs, baselines)
 
 

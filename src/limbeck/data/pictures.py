@@ -119,8 +119,8 @@ def assembled(
     validation = part(splits["validation"], first_id=len(whole)) if "validation" in splits else None
     if "test" not in splits:
         return Found(whole, validation, None, classes)
-    test, note = _scored(part(splits["test"], first_id=0), title)
-    return Found(whole, validation, test, classes, note)
+    scored, note = _scored(part(splits["test"], first_id=0), title)
+    return Found(whole, validation, scored, classes, note)
 
 
 def _scored(test: OnDisk, title: str) -> tuple[OnDisk | None, str]:

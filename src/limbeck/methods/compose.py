@@ -2,7 +2,7 @@
 
 Each member keeps its own hyper-parameters, taps and adapters; its terms appear as `member/term`, its adapters as
 `adapters.member.name`. Every network runs to its end, once. The members' own label terms are left out and one is added
-with the weight `task_weight`. Members have one stage with one turn: a staged method cannot share its steps with another.
+with the weight `task_weight`. Members have one stage with one turn: a staged method cannot share its steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.method import Method, Nets, Shapes
-from limbeck.core.net import Kind, Net
+from limbeck.core.net import Kind
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.settings import settings
 
@@ -139,7 +139,7 @@ class _Scope:
 class _Whole:
     """A network that always runs to its end: what one member stops at a tap, another may need in full."""
 
-    net: Net
+    net: Any  # a Net, or one that a surrounding compose has wrapped already
 
     def __call__(self, batch: Any, *, until: str | None = None) -> ForwardPass:
         return self.net(batch)

@@ -108,21 +108,20 @@ class _Training:
     def run(self) -> None:
         """Train, then measure."""
         self._announce()
-        models = {role: joined.network for role, joined in self.joined.items()}
+        models = {role: self._placed(role) for role in self.joined}
         batches = training_batches(self.run_, self.dataset, self.context)
         example = next(iter(batches.batches()))[0]
         distiller = Distiller(self.recipe.method, self.recipe.task, models, example, seed=self.run_.seed)
         if self.main:
             self._open()
+        held_out = self.dataset.validation
         try:
             fitted = fit(
                 distiller,
                 batches,
                 self.run_.train,
                 folder=self.folder.path,
-                validation=None
-                if self.dataset.validation is None
-                else Repeatable(self._evaluation, self.dataset.validation),
+                validation=None if held_out is None else Repeatable(self._evaluation, held_out),
                 title=self.run_.name,
                 progress=self.context.progress,
             )
@@ -145,9 +144,8 @@ class _Training:
         for role in self.frozen:
             metrics = self.recipe.task.evaluate(self._placed(role), (), self._evaluation(part))
             split = "validation" if part is self.dataset.validation else "test"
-            self._say(
-                f"{role} ({network_name(self.run_, role)}): {metrics['accuracy']:.2%} on the {split} split, as here"
-            )
+            name = network_name(self.run_, role)
+            self._say(f"{role} ({name}): {metrics['accuracy']:.2%} on the {split} split, seen as the student sees it")
 
     def _placed(self, role: str) -> nn.Module:
         return self.joined[role].network.to(self.context.processes.device)
