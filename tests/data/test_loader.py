@@ -95,6 +95,14 @@ def test_replay_is_what_training_saw(kind: str) -> None:
         assert torch.equal(made.replay(batch.ids[order][:3], step // 5), batch.images[order][:3])
 
 
+def test_replay_finds_samples_in_a_part_of_any_order() -> None:
+    part = little_part()
+    made = loader(part.take(torch.randperm(40)))
+    (batch,) = made.step(1)
+    assert torch.equal(made.replay(batch.ids, 0), batch.images)
+    assert torch.equal(loader(part).replay(batch.ids, 0), batch.images)
+
+
 def test_replay_refuses_strangers() -> None:
     with pytest.raises(DataError, match=r"1 of 2 ids are not in the training part, first \[7\]"):
         loader(little_part()).replay(torch.tensor([101, 7]), 0)

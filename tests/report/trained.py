@@ -43,12 +43,13 @@ class Workshop:
         epochs: of every training.
         teacher: hidden units of the teacher.
         student: hidden units of the student.
+        rate: the learning rate.
     """
 
     def __init__(
-        self, dataset: Dataset, folder: Path, *, epochs: int = 8, teacher: int = 128, student: int = 8
+        self, dataset: Dataset, folder: Path, *, epochs: int = 8, teacher: int = 128, student: int = 8, rate: float = 0.1
     ) -> None:
-        self.dataset, self.folder, self.epochs = dataset, folder, epochs
+        self.dataset, self.folder, self.epochs, self.rate = dataset, folder, epochs, rate
         self.hidden: dict[Role, int] = {"teacher": teacher, "alone": student, "distilled": student, "trained": student}
 
     def results(self, *, seeds: Sequence[int], roles: Sequence[Role] = ("teacher", "alone", "distilled")) -> Results:
@@ -84,7 +85,7 @@ class Workshop:
         example = next(loader.batches())[0]
         distiller = Distiller(method, Classification(), models, example, seed=seed)
         folder = self.folder / f"{role}-{seed}"
-        settings = Train(length=f"{self.epochs} epochs", optimizer=SGD(lr=0.1), seed=seed, log="4 steps")
+        settings = Train(length=f"{self.epochs} epochs", optimizer=SGD(lr=self.rate), seed=seed, log="4 steps")
         fitted = fit(distiller, loader, settings, folder=folder, validation=self._validation(), progress=False)
         distiller.close()
         self.network = network
@@ -139,7 +140,7 @@ class Workshop:
             "data": {"name": self.dataset.description["name"], "batch": 64},
             "models": {"student": {"name": "mlp", "hidden": [self.hidden["distilled"]]}},
             "method": method,
-            "train": {"length": f"{self.epochs} epochs", "optimizer": {"name": "sgd", "lr": 0.1}},
+            "train": {"length": f"{self.epochs} epochs", "optimizer": {"name": "sgd", "lr": self.rate}},
         }
 
 

@@ -33,7 +33,7 @@ def _panel(row: Row, entries: Sequence[Entry]) -> Panel:
         label=f"Reliability diagram of the {row.label}: accuracy against confidence in {_BINS} bins. ECE {ece}.",
         height=300,
     )
-    return Panel(row.label.capitalize(), svg, f"ECE {ece}")
+    return Panel(row.label.capitalize(), svg, aside=f"ECE {ece}")
 
 
 def pooled(entries: Sequence[Entry]) -> Predictions:

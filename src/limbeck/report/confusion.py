@@ -15,14 +15,14 @@ from limbeck.evaluate.classification import confusion
 from limbeck.recipe.results import Results, Role
 from limbeck.report import numbers
 from limbeck.report.calibration import pooled
-from limbeck.report.drawing import BAD, GOOD, INK, LOOKS, MUTED, PAPER, Panel, chart
+from limbeck.report.drawing import BAD, GOOD, GRID, INK, LOOKS, MUTED, Panel, chart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FEW = 20
-_PAIRS = 8
-_MOVED = 8
+_PAIRS = 6
+_MOVED = 6
 _RIGHT_RGB, _WRONG_RGB = (58, 134, 190), (214, 116, 32)
 
 
@@ -62,7 +62,7 @@ def matrix(results: Results) -> Panel:
         height=500,
     )
     caption = "Row: true class; column: answer. Share of the true class in %" + (
-        ", blank where none." if few else "; stronger colour = larger share (square root)."
+        ", blank where none." if few else "; the stronger the colour, the larger."
     )
     return Panel("Confusion matrix", svg, caption)
 
@@ -98,7 +98,7 @@ def changes(results: Results) -> Panel | None:
         lambda axes: _draw_changes(axes, shown, alone, distilled),
         name="changes",
         label=f"Accuracy per class, student alone and distilled. {caption}",
-        height=60 + 24 * len(shown),
+        height=60 + 21 * len(shown),
     )
     return Panel("Accuracy per class, alone to distilled", svg, caption)
 
@@ -126,15 +126,16 @@ def _draw_cells(axes: Axes, shares: Tensor, classes: Sequence[str]) -> None:
     for row, line in enumerate(shares.tolist()):
         for column, share in enumerate(line):
             if not share:
+                axes.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=GRID, alpha=0.22, lw=0))
                 continue
             right = row == column
-            strength = 0.15 + 0.85 * share**2 if right else 0.12 + 0.7 * (share / worst.item()) ** 0.5
+            # At most half opaque, so that the text in the page's ink is legible on it in light and dark.
+            strength = 0.06 + 0.44 * share**2 if right else 0.1 + 0.4 * (share / worst.item()) ** 0.5
             box = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=GOOD if right else BAD, alpha=strength, lw=0)
             axes.add_patch(box)
             text = f"{100 * share:.0f}" if share >= 0.0095 else "<1"
-            colour = PAPER if right and strength > 0.55 else INK
             size = 11 if len(classes) <= 12 else 8
-            axes.text(column, row, text, ha="center", va="center_baseline", color=colour, size=size)
+            axes.text(column, row, text, ha="center", va="center_baseline", color=INK, size=size)
     _name_axes(axes, len(classes))
     axes.set_xticks(range(len(classes)), [_cut(name) for name in classes], rotation=90 if _long(classes) else 0)
     axes.set_yticks(range(len(classes)), [_cut(name) for name in classes])
@@ -142,7 +143,7 @@ def _draw_cells(axes: Axes, shares: Tensor, classes: Sequence[str]) -> None:
 
 def _draw_picture(axes: Axes, shares: Tensor) -> None:
     """One pixel per cell: hue says right or wrong, opacity how often, so it works on any background."""
-    strength = shares.sqrt()
+    strength = torch.where(shares > 0, 0.12 + 0.88 * shares.sqrt(), 0.0)
     pixels = torch.zeros(*shares.shape, 4, dtype=torch.uint8)
     pixels[..., :3] = torch.tensor(_WRONG_RGB, dtype=torch.uint8)
     diagonal = torch.arange(len(shares))

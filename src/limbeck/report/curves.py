@@ -95,7 +95,7 @@ def _draw_accuracy(axes: Axes, curves: Mapping[Role, list[Curve]]) -> None:
 
     _draw_lines(axes, curves)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     values = [value for several in curves.values() for curve in several for _, value in curve]
     bottom, top = _settled(curves), max(values)
     room = max(top - bottom, 0.005) * 0.08
@@ -119,7 +119,7 @@ def _draw_loss(axes: Axes, curves: Mapping[Role, list[Curve]]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=min(0, min(values)))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
 
 

@@ -18,9 +18,10 @@ from limbeck.recipe.results import Role
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, GRID, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+INK, MUTED, GRID = "#0a0b01", "#0a0b02", "#0a0b03"
 GOOD, BAD = "#0a0b05", "#0a0b06"
-_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", GOOD: "distilled", BAD: "alone"}
+_TEACHER = "#0a0b07"
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", GOOD: "distilled", BAD: "alone", _TEACHER: "teacher"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,11 @@ class Look:
 
 
 LOOKS: Mapping[Role, Look] = {
-    "teacher": Look("#0a0b07", "s", (4, 1.6)),
-    "alone": Look("#0a0b06", "^", (1.4, 1.2)),
-    "distilled": Look("#0a0b05", "o"),
-    "trained": Look("#0a0b05", "o"),
+    "teacher": Look(_TEACHER, "s", (4, 1.6)),
+    "alone": Look(BAD, "^", (1.4, 1.2)),
+    "distilled": Look(GOOD, "o"),
+    "trained": Look(GOOD, "o"),
 }
-_VARIABLES |= {LOOKS["teacher"].colour: "teacher"}
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -87,11 +87,13 @@ class Panel:
         title: above.
         svg: trusted: made by `chart`.
         caption: below; may be empty.
+        aside: beside the title; may be empty.
     """
 
     title: str
     svg: str
     caption: str = ""
+    aside: str = ""
 
 
 def chart(

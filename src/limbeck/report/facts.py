@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from limbeck.data.parts import Part
-from limbeck.recipe.results import Results, Role, Row
+from limbeck.recipe.results import Results, Row
 from limbeck.report import numbers
 
 
@@ -53,7 +53,8 @@ def tiles(results: Results) -> list[Tile]:
     teacher, alone = rows.get("teacher"), rows.get("alone")
     if student is None:
         return []
-    accuracy = Tile(numbers.percent(student.mean["accuracy"]), f"{student.label}: accuracy", _seeds(student))
+    split, _ = measured_part(results)
+    accuracy = Tile(numbers.percent(student.mean["accuracy"]), f"{split} accuracy", f"{student.label}, {_seeds(student)}")
     found = [accuracy]
     if alone is not None and student.role == "distilled":
         found.append(_gain(student, alone, teacher))
@@ -153,15 +154,11 @@ def _spread(results: Results) -> str:
 
 
 def _selection(results: Results) -> str:
-    words = {"best": "the best on the validation split", "last": "the last of its training"}
-    chosen: dict[str, list[str]] = {}
-    for role in ("alone", "distilled", "trained"):
-        for entry in _of(results, role):
-            names = chosen.setdefault(words.get(entry.selected, entry.selected), [])
-            names.extend([entry.label] if entry.label not in names else [])
-    parts = [f"{listed(names)}: {which}" for which, names in chosen.items()]
-    return f"Network that is measured: {'; '.join(parts)}." if parts else ""
-
-
-def _of(results: Results, role: Role) -> Sequence:
-    return results.of(role)
+    words = {"best": "the best on the validation split", "last": "those at the end of training"}
+    chosen: dict[str, dict[str, None]] = {}
+    for entry in results.entries:
+        if entry.role != "teacher":
+            chosen.setdefault(words.get(entry.selected, entry.selected), {})[entry.label] = None
+    if len(chosen) == 1:
+        return f"Weights: {next(iter(chosen))}."
+    return f"Weights: {'; '.join(f'{which} ({listed(labels)})' for which, labels in chosen.items())}." if chosen else ""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 IMAGES = 12
 _CLASSES = 4
 _SIDE = 112
+_SHORT = 4
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures, and how they were chosen."""
+    """Pictures, and how they were chosen.
+
+    Args:
+        title: of the section.
+        caption: how they were chosen.
+        entries: the networks, in the order of the bars.
+        pictures: the one with the largest difference first.
+        stacked: whether names of classes are too long to stand beside their bars.
+    """
 
     title: str
     caption: str
     entries: Sequence[Entry]
     pictures: Sequence[Picture]
+    stacked: bool
 
 
 def gallery(results: Results, *, count: int = IMAGES) -> Gallery | None:
@@ -106,7 +116,8 @@ def gallery(results: Results, *, count: int = IMAGES) -> Gallery | None:
         _picture(results, entries, probabilities[:, n], int(aligned[0].labels[n]), int(aligned[0].ids[n]), image)
         for n, image in zip(chosen.tolist(), pixels, strict=True)
     ]
-    return Gallery(*_words(results, entries), entries, pictures)
+    stacked = max(len(name) for name in results.classes) > _SHORT
+    return Gallery(*_words(results, entries), entries, pictures, stacked)
 
 
 def _words(results: Results, entries: Sequence[Entry]) -> tuple[str, str]:

@@ -56,6 +56,7 @@ def _context(results: Results) -> dict[str, Any]:
         "tiles": facts.tiles(results),
         "rows": results.rows(),
         "groups": (groups := table.groups(results)),
+        "spreads": any(cell.spread for group in groups for line in group.lines for cell in line.cells),
         "marked": any(cell.best for group in groups for line in group.lines for cell in line.cells),
         "captions": facts.captions(results),
         "timing": facts.timing_caption(results),

@@ -41,11 +41,6 @@ class Line:
     hint: str
     cells: Sequence[Cell]
 
-    @property
-    def spreads(self) -> bool:
-        """Whether any cell has a spread, so that all of them leave room for one."""
-        return any(cell.spread for cell in self.cells)
-
 
 @dataclass(frozen=True)
 class Group:

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: parameters, and the time of one image."""
+"""Accuracy against what it costs: parameters, operations, and the time of one image."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _WIDE = 4.0
 def panels(results: Results) -> list[Panel]:
     """One panel per cost that is known of every network."""
     found = [
-        _panel(results, "Accuracy against parameters", "parameters", lambda row: row.cost.get("parameters"), "parameters"),
-        _panel(results, "Accuracy against latency", "latency", single_latency, "ms for one image"),
+        _panel(results, "Accuracy against parameters", "parameters", lambda row: row.cost.get("parameters")),
+        _panel(results, "Accuracy against FLOPs", "FLOPs for one image", lambda row: row.cost.get("flops")),
+        _panel(results, "Accuracy against latency", "ms for one image", single_latency),
     ]
     return [panel for panel in found if panel is not None]
 
 
 def _panel(
-    results: Results, title: str, name: str, cost: Callable[[Row], float | None], unit: str
+    results: Results, title: str, unit: str, cost: Callable[[Row], float | None]
 ) -> Panel | None:
     costs = {row.role: value for row in results.rows() if (value := cost(row))}
     if len(costs) < len(results.rows()):
@@ -35,7 +36,7 @@ def _panel(
         f"{row.label}: {numbers.percent(row.mean['accuracy'])} at {numbers.short(costs[row.role])} {unit}"
         for row in results.rows()
     )
-    svg = chart(lambda axes: _draw(axes, results, costs, unit), name=f"tradeoff-{name}", label=f"{title}. {words}.")
+    svg = chart(lambda axes: _draw(axes, results, costs, unit), name=title, label=f"{title}. {words}.")
     return Panel(title, svg)
 
 
@@ -47,20 +48,20 @@ def _draw(axes: Axes, results: Results, costs: dict[str, float], unit: str) -> N
         look, x = LOOKS[role], costs[role]
         seeds = [entry.metrics["accuracy"] for entry in results.of(role)]
         if len(seeds) > 1:
-            axes.plot([x] * len(seeds), seeds, look.marker, color=look.colour, markersize=5, alpha=0.35, mew=0)
-        axes.plot([x], [row.mean["accuracy"]], look.marker, color=look.colour, markersize=10, mew=0)
+            axes.plot([x] * len(seeds), seeds, look.marker, color=look.colour, markersize=6, alpha=0.55, mew=0)
+        axes.plot([x], [row.mean["accuracy"]], look.marker, color=look.colour, markersize=11, mew=0)
     if {"alone", "distilled"} <= set(rows):
         _arrow(axes, *[(costs[role], rows[role].mean["accuracy"]) for role in ("alone", "distilled")])
     axes.margins(y=0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.set_xlabel(unit)
     _scale(axes, list(costs.values()))
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """From the student alone to the student distilled."""
-    style = {"arrowstyle": "-|>", "color": MUTED, "shrinkA": 7, "shrinkB": 7, "linewidth": 1}
+    style = {"arrowstyle": "-|>", "color": MUTED, "shrinkA": 8, "shrinkB": 8, "linewidth": 1, "mutation_scale": 9}
     axes.annotate("", xy=end, xytext=start, arrowprops=style)
 
 
@@ -76,7 +77,7 @@ def _scale(axes: Axes, costs: list[float]) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, high * 1.25)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: _tick(value)))
 
 
