@@ -214,8 +214,8 @@ def _network(form: tuple[str, Mapping[str, Any]], dataset: Dataset) -> nn.Module
 
 def _distance(one: nn.Module, other: nn.Module) -> float:
     """The largest relative difference between the two students' weights; fit has done one step more."""
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max(float((a - b).norm() / b.norm().clamp_min(1e-12)) for a, b in pairs)
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return max(float((a - b).float().norm() / b.float().norm().clamp_min(1e-12)) for a, b in pairs)
 
 
 def _summary(case: Case, stream: Interleaved, blocks: int, distance: float) -> dict[str, Any]:
@@ -254,7 +254,16 @@ def machine(device: torch.device) -> dict[str, Any]:
 def show(found: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:
     """The table."""
     table = Table(title="What fit adds to a step", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in ("case", "batch", "bare, ms", "fit, ms", "added, ms", "ratio", "ratio of pairs (quartiles)", "batch made in, ms"):
+    for column in (
+        "case",
+        "batch",
+        "bare, ms",
+        "fit, ms",
+        "added, ms",
+        "ratio",
+        "ratio of pairs (quartiles)",
+        "batch made in, ms",
+    ):
         table.add_column(column, justify="left" if column == "case" else "right")
     for row in found:
         low, high = row["ratio_of_pairs_quartiles"]

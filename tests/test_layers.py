@@ -39,8 +39,8 @@ def test_the_doors_of_all_rooms_are_light(package: str, light: set[str]) -> None
 
 @pytest.fixture(scope="module")
 def light() -> set[str]:
-    """The modules that a fresh process has loaded after importing every room."""
-    rooms = ", ".join(f"limbeck.{room}" for room in ROOMS)
+    """The modules that a fresh process has loaded after importing every room but the functions on tensors."""
+    rooms = ", ".join(f"limbeck.{room}" for room in ROOMS if room != "losses")
     code = f"import sys, limbeck, {rooms}; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -11,7 +11,7 @@ from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError, TapError
 from limbeck.core.method import Method
-from limbeck.core.net import digest
+from limbeck.core.net import Kind, digest
 from limbeck.core.plan import Stage, Turn
 from limbeck.core.settings import settings
 from limbeck.core.task import CanSample
@@ -267,3 +267,14 @@ def test_teaching_by_oneself_in_two_roles_over_shared_weights() -> None:
     assert len(group["params"]) == len(list(student.parameters()))
     sum(found(image_batch()).values()).backward()
     assert student[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", [Kind.FROZEN, Kind.MOMENTUM])
+def test_a_role_that_is_not_trained_shares_no_parameter_with_one_that_is(kind: Kind) -> None:
+    class Pair(Method):
+        def roles(self) -> dict[str, Kind]:
+            return {"student": Kind.TRAINED, "teacher": kind}
+
+    shared = conv_net()
+    with pytest.raises(MethodError, match=r"'teacher'.*'student'.*share parameters.*deepcopy"):
+        Distiller(Pair(), Classification(), {"student": shared, "teacher": shared}, image_batch())

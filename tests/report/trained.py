@@ -47,7 +47,14 @@ class Workshop:
     """
 
     def __init__(
-        self, dataset: Dataset, folder: Path, *, epochs: int = 8, teacher: int = 128, student: int = 8, rate: float = 0.1
+        self,
+        dataset: Dataset,
+        folder: Path,
+        *,
+        epochs: int = 8,
+        teacher: int = 128,
+        student: int = 8,
+        rate: float = 0.1,
     ) -> None:
         self.dataset, self.folder, self.epochs, self.rate = dataset, folder, epochs, rate
         self.hidden: dict[Role, int] = {"teacher": teacher, "alone": student, "distilled": student, "trained": student}
@@ -134,7 +141,9 @@ class Workshop:
         return {**dataclasses.asdict(exported), "path": str(exported.path)}
 
     def _recipe(self, roles: Sequence[Role]) -> Mapping[str, Any]:
-        method = {"name": "kd", "temperature": 4.0, "hard_weight": 0.1} if "distilled" in roles else {"name": "supervised"}
+        method = (
+            {"name": "kd", "temperature": 4.0, "hard_weight": 0.1} if "distilled" in roles else {"name": "supervised"}
+        )
         return {
             "task": {"name": "classification", "label_smoothing": 0.0},
             "data": {"name": self.dataset.description["name"], "batch": 64},

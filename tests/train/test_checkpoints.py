@@ -78,7 +78,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, legacy: bool) -
     harm = tmp_path / "harm"
     document = {"position": {}, "threads": 1, "distiller": Harmful(harm)}
     if legacy:
-        path.write_bytes(pickle.dumps(document))
+        path.write_bytes(pickle.dumps(document, protocol=2))
     else:
         torch.save(document, path)
     with pytest.raises(RunError, match="Delete this file") as caught:

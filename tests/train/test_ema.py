@@ -61,7 +61,9 @@ def test_a_saved_average_is_copied_into_place() -> None:
     first, second = Ema(supervised(conv_net(seed=1)), DECAY), Ema(supervised(conv_net(seed=2)), DECAY)
     second.load(first.state)
     torch.testing.assert_close(second.state, first.state, rtol=0, atol=0)
-    first.state["student.model.9.weight" if "student.model.9.weight" in first.state else next(iter(first.state))].zero_()
+    first.state[
+        "student.model.9.weight" if "student.model.9.weight" in first.state else next(iter(first.state))
+    ].zero_()
     assert any(tensor.abs().sum() > 0 for tensor in second.state.values())
 
 

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from limbeck.train.settings import LARS, NOT_DETERMINING, OPTIMIZERS, SCHEDULES, SGD, Cosine, Train, in_steps, parse_length
+from limbeck.train.settings import (
+    LARS,
+    NOT_DETERMINING,
+    OPTIMIZERS,
+    SCHEDULES,
+    SGD,
+    Cosine,
+    Train,
+    in_steps,
+    parse_length,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +35,9 @@ def test_lengths_are_read(text: str, number: float, unit: str) -> None:
     assert parse_length(text) == (number, unit)
 
 
-@pytest.mark.parametrize("text", ["60", "epochs", "sixty epochs", "-1 epochs", "5 hours", "1e3 steps", "1 epochs more", ""])
+@pytest.mark.parametrize(
+    "text", ["60", "epochs", "sixty epochs", "-1 epochs", "5 hours", "1e3 steps", "1 epochs more", ""]
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'60 epochs' or '5000 steps'"):
         parse_length(text)

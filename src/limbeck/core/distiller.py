@@ -79,6 +79,20 @@ class Distiller(nn.Module):
         for role in networks:
             if role not in roles:
                 raise MethodError(f"{name} has no role {role!r}; {close(role, roles)}")
+        self._check_apart(roles, networks)
+
+    def _check_apart(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
+        """A teacher that shares weights with what is trained would follow its student."""
+        trained = {
+            id(p): role for role, kind in roles.items() if kind is Kind.TRAINED for p in networks[role].parameters()
+        }
+        for role, kind in roles.items():
+            shared = [trained[id(p)] for p in networks[role].parameters() if id(p) in trained]
+            if kind is not Kind.TRAINED and shared:
+                raise MethodError(
+                    f"the networks of {role!r} ({kind}) and {shared[0]!r} (trained) share parameters; "
+                    f"give {role!r} a copy of its own: copy.deepcopy(network)"
+                )
 
     def __getitem__(self, role: str) -> Net:
         """The network in a role."""

@@ -84,9 +84,10 @@ def over_rows(
 
 def _normalised(weights: Tensor | None, like: Tensor) -> Tensor:
     """Weights that sum to one (all zero when there are no rows, or none that counts)."""
+    wide = torch.promote_types(like.dtype, torch.float32)
     if weights is None:
-        weights = torch.ones(len(like), device=like.device)
-    weights = weights.to(torch.promote_types(like.dtype, torch.float32))
+        return torch.full((len(like),), 1 / max(len(like), 1), dtype=wide, device=like.device)
+    weights = weights.to(wide)
     return weights / weights.sum().clamp_min(1e-12)
 
 

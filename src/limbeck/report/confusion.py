@@ -53,13 +53,16 @@ def matrix(results: Results) -> Panel:
     shares = _shares(results, role)
     classes = results.classes
     few = len(classes) <= _FEW
-    label = f"Confusion matrix of the {results.of(role)[0].label}, {len(classes)} classes; the most frequent confusions are listed in the table beside it."
+    label = (
+        f"Confusion matrix of the {results.of(role)[0].label}, {len(classes)} classes; "
+        "the most frequent confusions are listed in the table that follows."
+    )
     svg = chart(
         lambda axes: _draw_cells(axes, shares, classes) if few else _draw_picture(axes, shares),
         name="confusion",
         label=label,
-        width=520,
-        height=500,
+        width=440,
+        height=430,
     )
     caption = "Row: true class; column: answer. Share of the true class in %" + (
         ", blank where none." if few else "; the stronger the colour, the larger."
@@ -130,11 +133,11 @@ def _draw_cells(axes: Axes, shares: Tensor, classes: Sequence[str]) -> None:
                 continue
             right = row == column
             # At most half opaque, so that the text in the page's ink is legible on it in light and dark.
-            strength = 0.06 + 0.44 * share**2 if right else 0.1 + 0.4 * (share / worst.item()) ** 0.5
+            strength = 0.08 + 0.42 * share if right else 0.1 + 0.4 * (share / worst.item()) ** 0.5
             box = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=GOOD if right else BAD, alpha=strength, lw=0)
             axes.add_patch(box)
             text = f"{100 * share:.0f}" if share >= 0.0095 else "<1"
-            size = 11 if len(classes) <= 12 else 8
+            size = 10 if len(classes) <= 12 else 7
             axes.text(column, row, text, ha="center", va="center_baseline", color=INK, size=size)
     _name_axes(axes, len(classes))
     axes.set_xticks(range(len(classes)), [_cut(name) for name in classes], rotation=90 if _long(classes) else 0)
@@ -154,7 +157,9 @@ def _draw_picture(axes: Axes, shares: Tensor) -> None:
 
 
 def _name_axes(axes: Axes, classes: int) -> None:
-    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), xlabel="answer", ylabel="true class", aspect="equal")
+    axes.set(
+        xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), xlabel="answer", ylabel="true class", aspect="equal"
+    )
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
 
@@ -164,14 +169,13 @@ def _draw_changes(axes: Axes, names: Sequence[str], alone: dict[str, float], dis
 
     for place, name in enumerate(names):
         axes.plot([alone[name], distilled[name]], [place, place], color=MUTED, linewidth=1.2, zorder=2)
-        for role, value in (("alone", alone[name]), ("distilled", distilled[name])):
-            look = LOOKS[role]
+        for look, value in ((LOOKS["alone"], alone[name]), (LOOKS["distilled"], distilled[name])):
             axes.plot([value], [place], look.marker, color=look.colour, markersize=7.5, mew=0, zorder=3, clip_on=False)
     axes.grid(visible=True, axis="x")
     axes.set_yticks(range(len(names)), [_cut(name) for name in names])
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def _long(classes: Sequence[str]) -> bool:

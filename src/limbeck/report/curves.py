@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 160
-_DECADES = 20.0
+_WIDE = 20.0
+_THREE_DECADES = 1e3
 
 Curve = Sequence[tuple[float, float]]
 """(epoch, value) by epoch."""
@@ -113,12 +114,12 @@ def _draw_loss(axes: Axes, curves: Mapping[Role, list[Curve]]) -> None:
 
     _draw_lines(axes, curves)
     values = [value for several in curves.values() for curve in several for _, value in curve]
-    if min(values) > 0 and max(values) / min(values) > _DECADES:
+    if min(values) > 0 and max(values) / min(values) > _WIDE:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if max(values) / min(values) < 1e3 else (1,)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if max(values) / min(values) < _THREE_DECADES else (1,)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(bottom=min(0, min(values)))
+        axes.set_ylim(bottom=min(0, *values))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
 
@@ -128,14 +129,15 @@ def _draw_lines(axes: Axes, curves: Mapping[Role, list[Curve]]) -> None:
 
     for role, several in curves.items():
         look = LOOKS[role]
-        style = {"color": look.colour, "linestyle": (0, look.dash) if look.dash else "-"}
+        line = (0, look.dash) if look.dash else "-"
         if len(several) > 1:
             for curve in several:
-                axes.plot(*zip(*curve, strict=True), color=look.colour, linewidth=0.8, alpha=0.4)
+                axes.plot(*zip(*curve, strict=True), color=look.colour, linewidth=0.9, alpha=0.5)
         mean = _mean(several)
         if mean:
             # A curve of one point is a dot, or it would not be seen.
-            axes.plot(*zip(*mean, strict=True), **style, marker=look.marker if len(mean) == 1 else "")
+            marker = look.marker if len(mean) == 1 else ""
+            axes.plot(*zip(*mean, strict=True), color=look.colour, linestyle=line, marker=marker)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.02)
 

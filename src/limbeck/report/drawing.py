@@ -96,9 +96,7 @@ class Panel:
     aside: str = ""
 
 
-def chart(
-    draw: Callable[[Axes], None], *, name: str, label: str, width: float = 360, height: float = 250
-) -> str:
+def chart(draw: Callable[[Axes], None], *, name: str, label: str, width: float = 360, height: float = 250) -> str:
     """Draw one pair of axes as an SVG element that grows with its column.
 
     Args:
@@ -110,11 +108,12 @@ def chart(
     """
     import matplotlib.style
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     # From matplotlib's own defaults, so that a user's matplotlibrc does not change the report.
     with matplotlib.style.context(["default", {**_STYLE, "svg.hashsalt": f"limbeck {name}"}]):
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        figure.get_layout_engine().set(w_pad=2 / 72, h_pad=2 / 72)
+        layout = ConstrainedLayoutEngine(w_pad=2 / 72, h_pad=2 / 72)
+        figure = Figure(figsize=(width / 72, height / 72), layout=layout)
         axes = figure.add_subplot()
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
@@ -128,7 +127,10 @@ def _inline(document: str, label: str, width: float, height: float) -> str:
     body = document[document.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"\s*font-family:[^;\"]*;?", "", body)
-    body = re.sub(r'<g id="[^"]*">', "<g>", body)
+    # The others are numbered from 1 in every figure.
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', body))
+    kept = {name for pair in used for name in pair}
+    body = re.sub(r'\s+id="([^"]*)"', lambda match: match[0] if match[1] in kept else "", body)
     body = re.sub(r"\s*\n\s*", " ", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")

@@ -54,7 +54,9 @@ def tiles(results: Results) -> list[Tile]:
     if student is None:
         return []
     split, _ = measured_part(results)
-    accuracy = Tile(numbers.percent(student.mean["accuracy"]), f"{split} accuracy", f"{student.label}, {_seeds(student)}")
+    accuracy = Tile(
+        numbers.percent(student.mean["accuracy"]), f"{split} accuracy", f"{student.label}, {_seeds(student)}"
+    )
     found = [accuracy]
     if alone is not None and student.role == "distilled":
         found.append(_gain(student, alone, teacher))
@@ -148,6 +150,8 @@ def single_latency(row: Row) -> float | None:
 def _spread(results: Results) -> str:
     several = {row.label: results.of(row.role) for row in results.rows() if row.count > 1}
     if not several:
+        if len(results.entries) == 1:
+            return "One seed, so there is no spread."
         return "One seed each, so there is no spread, and small differences may be chance."
     seeds = [f"{label}: seeds {listed(entry.seed for entry in entries)}" for label, entries in several.items()]
     return f"Mean ± sample standard deviation over seeds ({'; '.join(seeds)})."

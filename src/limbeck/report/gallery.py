@@ -124,7 +124,10 @@ def _words(results: Results, entries: Sequence[Entry]) -> tuple[str, str]:
     split, _ = measured_part(results)
     seed = f"seed {entries[-1].seed}"
     if len(entries) == 1:
-        return "Most confident mistakes", f"Images of the {split} split that the network is surest about and wrong ({seed})."
+        return (
+            "Most confident mistakes",
+            f"Images of the {split} split on which the network is surest and wrong ({seed}).",
+        )
     names = listed(entry.label for entry in entries)
     return (
         "Where the networks differ most",
@@ -141,13 +144,13 @@ def _aligned(predictions: Sequence[Predictions]) -> list[Predictions]:
     return aligned
 
 
-def _difference(probabilities: Float64[Tensor, "networks n c"]) -> Float64[Tensor, " n"]:
+def _difference(probabilities: Float64[Tensor, "networks n classes"]) -> Float64[Tensor, " n"]:
     """The largest total variation, half of sum_c |p - q|, between any two networks."""
     distances = [(p - q).abs().sum(1) / 2 for p, q in combinations(probabilities, 2)]
     return torch.stack(distances).amax(0)
 
 
-def _wrongness(probabilities: Float64[Tensor, "n c"], labels: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+def _wrongness(probabilities: Float64[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> Float64[Tensor, " n"]:
     """How sure the network is of a wrong answer; 0 where it is right or nobody knows."""
     confidence, answer = probabilities.max(1)
     return confidence * ((answer != labels) & (labels >= 0))
@@ -168,7 +171,7 @@ def _pixels(results: Results, ids: Int64[Tensor, " k"]) -> UInt8[Tensor, "k c h 
 def _picture(
     results: Results,
     entries: Sequence[Entry],
-    probabilities: Float64[Tensor, "networks c"],
+    probabilities: Float64[Tensor, "networks classes"],
     label: int,
     id_: int,
     image: UInt8[Tensor, "c h w"],
@@ -191,7 +194,7 @@ def _picture(
     return Picture(_data_uri(image), alt, truth, label >= 0, outcome, sayings)
 
 
-def _classes_shown(probabilities: Float[Tensor, "networks c"], answers: Sequence[int], label: int) -> list[int]:
+def _classes_shown(probabilities: Float[Tensor, "networks classes"], answers: Sequence[int], label: int) -> list[int]:
     """The true class, every answer, then the likeliest others, in the order of the largest probability."""
     largest = probabilities.amax(0)
     wanted = dict.fromkeys([*([label] if label >= 0 else []), *answers])
@@ -215,7 +218,8 @@ def _data_uri(pixels: UInt8[Tensor, "c h w"]) -> str:
     """A PNG of about 112 pixels: small images grow in whole steps so that their pixels stay squares."""
     from PIL import Image as pil
 
-    image: Image = pil.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy())
+    array = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    image: Image = pil.fromarray(array.numpy())
     factor = _SIDE // max(image.size)
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), pil.Resampling.NEAREST)

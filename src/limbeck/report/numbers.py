@@ -28,7 +28,7 @@ def short(value: float) -> str:
     for size, prefix in _LARGE:
         if abs(value) >= 0.9995 * size:
             return f"{significant(value / size)} {prefix}"
-    return significant(value)
+    return f"{value:g}" if float(value).is_integer() else significant(value)
 
 
 def size(value: float) -> str:
@@ -40,9 +40,10 @@ def significant(value: float, digits: int = 3) -> str:
     """So many significant digits, never with an exponent unless the value is tiny."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    magnitude = math.floor(math.log10(abs(value)))
+    rounded = f"{value:.{digits - 1}e}"
+    magnitude = int(rounded.partition("e")[2])  # after rounding: 0.9999 is written as 1.00
     if magnitude < -4:
-        return f"{value:.{digits - 1}e}"
+        return rounded
     decimals = max(0, digits - 1 - magnitude)
     return f"{value:,.{decimals}f}"
 

@@ -128,9 +128,7 @@ def _cost(name: str, hint: str, rows: Sequence[Row], key: str, write: Callable[[
     return Line(name, hint, [Cell(write(row.cost[key]) if row.cost.get(key) else numbers.NOTHING) for row in rows])
 
 
-def _per_batch(
-    name: str, rows: Sequence[Row], key: str, write: Callable[[Mapping[str, Any]], Cell]
-) -> list[Line]:
+def _per_batch(name: str, rows: Sequence[Row], key: str, write: Callable[[Mapping[str, Any]], Cell]) -> list[Line]:
     """One line for each batch size that any network was measured with."""
     found = [{item.get("batch", 1): item for item in row.cost.get(key) or ()} for row in rows]
     return [

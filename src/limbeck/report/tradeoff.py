@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from limbeck.recipe.results import Results, Row
+from limbeck.recipe.results import Results, Role, Row
 from limbeck.report import numbers
 from limbeck.report.drawing import LOOKS, MUTED, Panel, chart
 from limbeck.report.facts import single_latency
@@ -17,7 +17,9 @@ _WIDE = 4.0
 
 
 def panels(results: Results) -> list[Panel]:
-    """One panel per cost that is known of every network."""
+    """One panel per cost that is known of every network; empty for a single network, which trades nothing."""
+    if len(results.rows()) < 2:
+        return []
     found = [
         _panel(results, "Accuracy against parameters", "parameters", lambda row: row.cost.get("parameters")),
         _panel(results, "Accuracy against FLOPs", "FLOPs for one image", lambda row: row.cost.get("flops")),
@@ -26,9 +28,7 @@ def panels(results: Results) -> list[Panel]:
     return [panel for panel in found if panel is not None]
 
 
-def _panel(
-    results: Results, title: str, unit: str, cost: Callable[[Row], float | None]
-) -> Panel | None:
+def _panel(results: Results, title: str, unit: str, cost: Callable[[Row], float | None]) -> Panel | None:
     costs = {row.role: value for row in results.rows() if (value := cost(row))}
     if len(costs) < len(results.rows()):
         return None
@@ -40,7 +40,7 @@ def _panel(
     return Panel(title, svg)
 
 
-def _draw(axes: Axes, results: Results, costs: dict[str, float], unit: str) -> None:
+def _draw(axes: Axes, results: Results, costs: dict[Role, float], unit: str) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     rows = {row.role: row for row in results.rows()}
@@ -48,21 +48,16 @@ def _draw(axes: Axes, results: Results, costs: dict[str, float], unit: str) -> N
         look, x = LOOKS[role], costs[role]
         seeds = [entry.metrics["accuracy"] for entry in results.of(role)]
         if len(seeds) > 1:
-            axes.plot([x] * len(seeds), seeds, look.marker, color=look.colour, markersize=6, alpha=0.55, mew=0)
+            axes.plot([x] * len(seeds), seeds, look.marker, color=look.colour, markersize=6, alpha=0.7, mew=0)
         axes.plot([x], [row.mean["accuracy"]], look.marker, color=look.colour, markersize=11, mew=0)
     if {"alone", "distilled"} <= set(rows):
-        _arrow(axes, *[(costs[role], rows[role].mean["accuracy"]) for role in ("alone", "distilled")])
+        students = [(costs[role], rows[role].mean["accuracy"]) for role in ("alone", "distilled")]
+        axes.plot(*zip(*students, strict=True), color=MUTED, linewidth=1, zorder=1)
     axes.margins(y=0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.set_xlabel(unit)
     _scale(axes, list(costs.values()))
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """From the student alone to the student distilled."""
-    style = {"arrowstyle": "-|>", "color": MUTED, "shrinkA": 8, "shrinkB": 8, "linewidth": 1, "mutation_scale": 9}
-    axes.annotate("", xy=end, xytext=start, arrowprops=style)
 
 
 def _scale(axes: Axes, costs: list[float]) -> None:

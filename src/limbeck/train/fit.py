@@ -194,7 +194,11 @@ class _Loop:
 
     def _seed(self, phase: int, step: int) -> None:
         name = f"{self.settings.seed}/{self.accelerator.process_index}/{phase}/{step}"
-        torch.manual_seed(Random(name).getrandbits(63))  # noqa: S311 - not for secrets
+        seed = Random(name).getrandbits(63)  # noqa: S311 - not for secrets
+        # torch.manual_seed gives the same numbers, but notes a whole stack trace for every kind of device not in use.
+        torch.default_generator.manual_seed(seed)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.manual_seed_all(seed)
 
     def _digests(self) -> dict[str, str]:
         nets = {role: self.distiller[role] for role in self.distiller.nets}

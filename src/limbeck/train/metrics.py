@@ -14,6 +14,11 @@ from torch import Tensor
 from limbeck.core.errors import TrainingError
 from limbeck.core.files import append_line
 
+NOT_FINITE = (
+    "No checkpoint holds such weights. Lower train.optimizer.lr, add a warm-up or train.clip, use precision fp32, or "
+    "look for bad values in the data."
+)
+
 
 class TermSums:
     """Sums of loss terms over steps. Adding never waits for the device; reading does, once for all terms."""
@@ -48,9 +53,7 @@ class TermSums:
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
             raise TrainingError(
-                f"{where}: the loss term {broken[0]!r} is {means[broken[0]]}. No checkpoint holds such weights. "
-                "Lower train.optimizer.lr, add a warm-up or train.clip, use precision fp32, or look for bad values in "
-                "the data."
+                f"{where}: the loss term {broken[0]!r} is {means[broken[0]]}. {NOT_FINITE}"
             )
         self._sums, self._counts = {}, {}
         return means

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
 from limbeck.core.distiller import Distiller
+from limbeck.core.errors import TrainingError
 from limbeck.models.weights import save_weights
 from limbeck.train.batches import Batches
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
 from limbeck.train.ema import Ema
-from limbeck.train.metrics import MetricsFile, TermSums
+from limbeck.train.metrics import NOT_FINITE, MetricsFile, TermSums
 from limbeck.train.progress import TrainingProgress
 from limbeck.train.settings import Train, in_steps, parse_length
 
@@ -182,6 +183,7 @@ class Record:
     def checkpoint(self, optimizers: list[Any]) -> None:
         """Save everything needed to go on from here."""
         self.log()  # finds a loss that is not finite before it is saved
+        self._check_weights()
         if self._folder is not None:
             self.position.seconds, self.position.log_bytes = self._seconds(), self._metrics.bytes
             state = {
@@ -191,6 +193,16 @@ class Record:
             }
             save_checkpoint(self._folder / "checkpoints", self.position, state)
         self._saved = time.monotonic()
+
+    def _check_weights(self) -> None:
+        """A gradient can be broken where the loss is not; the next loss would show it, but only after this is saved."""
+        kept = self._distiller.state()
+        trained = {name: tensor for name, tensor in self._distiller.named_parameters() if name in kept}
+        finite = torch.stack([tensor.detach().isfinite().all() for tensor in trained.values()]).tolist()
+        broken = [name for name, fine in zip(trained, finite, strict=True) if not fine]
+        if broken:
+            where = f"{self._title}, step {self.position.total}"
+            raise TrainingError(f"{where}: a gradient was not finite, nor is {broken[0]!r} since. {NOT_FINITE}")
 
     def finish(self) -> Fitted:
         """Write the delivered networks. With an average, that is what stays in the distiller."""

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from limbeck.core.errors import RunError
+from limbeck.recipe.folder import RunFolder
+
+
+def test_states(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    assert folder.state == "absent"
+    folder.update(state="unfinished", seed=1)
+    assert folder.state == "unfinished"
+    folder.update(state="finished")
+    assert folder.state == "finished"
+    assert folder.read("run.json") == {"state": "finished", "seed": 1}
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"evaluation.json does not exist: the run is not finished; run its recipe first"
+    ):
+        RunFolder(tmp_path).read("evaluation.json")
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"state": "fini')
+    with pytest.raises(RunError, match=r"run.json is damaged .*--fresh"):
+        _ = RunFolder(tmp_path).state
+
+
+def test_curves_are_the_lines_of_the_metrics(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).curves == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    assert RunFolder(tmp_path).curves == [{"step": 1}, {"step": 2}]
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from limbeck.recipe.folder import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder.path)], **pipes) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(RunError, match="another process is training .*run; wait for it, or stop it"),
+            folder.locked(),
+        ):
+            pass
+        other.kill()
+        other.wait()
+    with folder.locked():
+        pass

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limbeck.evaluate.predictions import Predictions
+from limbeck.recipe.results import Entry, Results
+
+NOTHING = Predictions(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+
+
+def entry(role: Any, accuracy: float, seed: int = 0, **metrics: float) -> Entry:
+    return Entry(role, "cnn", seed, Path("runs/x"), {"accuracy": accuracy, **metrics}, {}, {"parameters": 5}, NOTHING)
+
+
+def results(*entries: Entry) -> Results:
+    return Results("title", {}, ("a", "b"), None, entries)  # type: ignore[arg-type] - no image is looked at
+
+
+def test_rows_are_in_the_table_s_order_with_mean_and_spread() -> None:
+    found = results(
+        entry("distilled", 0.9, 0, agreement=0.8),
+        entry("distilled", 0.7, 1, agreement=0.6),
+        entry("alone", 0.5),
+        entry("teacher", 0.95),
+    ).rows()
+    assert [row.role for row in found] == ["teacher", "alone", "distilled"]
+    assert [row.label for row in found] == ["teacher", "student alone", "student distilled"]
+    assert found[2].mean == pytest.approx({"accuracy": 0.8, "agreement": 0.7})
+    assert found[2].std == pytest.approx({"accuracy": 0.02**0.5, "agreement": 0.02**0.5})
+    assert found[2].count == 2
+    assert found[0].std == {}
+
+
+@pytest.mark.parametrize(
+    ("alone", "distilled", "words"),
+    [
+        (
+            [0.5],
+            [0.75],
+            "Distilling helped: the student reaches 75.00% under the teacher and 50.00% alone (+25.00 points, with one seed",
+        ),
+        (
+            [0.75],
+            [0.5],
+            "Distilling did harm: the student reaches 50.00% under the teacher and 75.00% alone (-25.00 points",
+        ),
+        ([0.5], [0.5], "No clear gain from distilling"),
+        ([0.5, 0.5], [0.6, 0.7], "Distilling helped"),
+        ([0.5, 0.5], [0.9, 0.4], "No clear gain from distilling"),
+        ([0.5, 0.5], [0.6, 0.7], "over 2 seeds"),
+    ],
+)
+def test_the_verdict_is_what_every_seed_says(alone: list[float], distilled: list[float], words: str) -> None:
+    students = [entry("alone", a, seed) for seed, a in enumerate(alone)]
+    students += [entry("distilled", d, seed) for seed, d in enumerate(distilled)]
+    assert words in results(entry("teacher", 0.95), *students).verdict()
+    assert "the teacher reaches 95.00%" in results(entry("teacher", 0.95), *students).verdict()
+
+
+def test_without_a_baseline_nothing_is_claimed() -> None:
+    assert (
+        "was not compared with one trained alone" in results(entry("teacher", 0.9), entry("distilled", 0.8)).verdict()
+    )
+
+
+def test_without_a_teacher_there_is_just_a_network() -> None:
+    assert results(entry("trained", 0.8)).verdict() == "The trained network reaches 80.00% on the test split."
