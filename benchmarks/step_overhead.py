@@ -2,9 +2,9 @@
 
 The same distillation is trained twice in one process: by `fit`, and by the loop that one would write by hand (teacher
 forward, student forward, two losses, backward, optimiser step). Both see the same images in the same order, start from
-the same weights and step the same optimiser. They take turns in blocks of steps, in the order fit, bare, bare, fit, …, so
-that whatever else the machine is doing, and however its clock moves, falls on both alike: the bare loop runs inside the
-stream of batches that `fit` draws from, between two of its steps.
+the same weights and step the same optimiser. They take turns in blocks of steps, in the order fit, bare, bare, fit, fit
+and so on, so that whatever else the machine is doing, and however its clock moves, falls on both alike: the bare loop
+runs inside the stream of batches that `fit` draws from, between two of its steps.
 
 Time for making a batch is measured apart, because it is the same on both sides and would only dilute the ratio. Writing
 and showing metrics is part of `fit`'s step. Evaluations and checkpoints are not: they happen between steps, as often as

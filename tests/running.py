@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-
 from limbeck.cli import main, pipeline
 from limbeck.recipe.execute import Context
 from limbeck.recipe.results import Results
@@ -96,11 +94,12 @@ def copied(folder: Path) -> Path:
 
 def limbeck(*arguments: str) -> int:
     """The exit code of the command in this process; what it prints goes where pytest can read it."""
-    with patch.object(sys, "argv", ["limbeck", *arguments]), pytest.raises(SystemExit) as left:
-        main()
-        sys.exit(0)
-    code = left.value.code
-    return code if isinstance(code, int) else int(code is not None)
+    try:
+        with patch.object(sys, "argv", ["limbeck", *arguments]):
+            main()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
 
 
 def started(arguments: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[str]:

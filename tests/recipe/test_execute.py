@@ -163,7 +163,7 @@ def test_an_ensemble_of_teachers(lab: Path, mean: str) -> None:
     dataset = Context().dataset(planned)
     joined = join(planned, "teacher", dataset, frozen=True).network.eval()
     images = dataset.test.pixels_at(torch.arange(5)) / 255
-    members_probs = [member(images).softmax(-1) for member in joined.networks]
+    members_probs = [member(images).softmax(-1) for member in joined.members]
     mixed = torch.stack(members_probs)
     expected = mixed.mean(0) if mean == "arithmetic" else (mixed.log().mean(0)).softmax(-1)
     torch.testing.assert_close(joined(images).softmax(-1), expected)
@@ -225,7 +225,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(lab: Path) -> No
             ModelError,
             "models.teacher: mlp is to teach but has no weights; give it `from",
         ),
-        (["data.subset=12"], DataError, "no labelled training image of"),
+        (["data.subset=5"], DataError, "no labelled training image of"),
         (
             ["train.optimizer={name: sgd, lr: 1e+30}", "train.schedule=constant"],
             TrainingError,
@@ -269,7 +269,7 @@ def test_the_teacher_s_accuracy_is_said_before_training(lab: Path) -> None:
     run(lab / "kd.yaml", SHORT, "baseline=false", context=Context(say=said.append, progress=False))
     assert len(said) == 1
     accuracy = float(said[0].removeprefix("teacher (mlp): ").partition("%")[0]) / 100
-    assert said[0].endswith("on the validation split, as here")
+    assert "on the validation split" in said[0]
     known = json.loads((only(lab / "runs", "teacher") / "run.json").read_text())["validation"]["best"]["accuracy"]
     assert accuracy == pytest.approx(known, abs=1e-4)
 

@@ -195,10 +195,23 @@ def test_an_unfinished_run_delivers_nothing_but_shows_its_shapes(lab: Path) -> N
     assert joined(lab / "kd.yaml", other, trained=False).network(images()).shape == (4, 10)
 
 
-def test_what_a_user_s_network_gives_must_fit_the_classes(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (lab / "own_seven.py").write_text(
-        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
-    )
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "nn.Sequential(nn.Flatten(), nn.Linear(64, 7))",
+            r"gives shape \[2, 7\] .* of shape \[2, 10\], .* models.teacher.classes",
+        ),
+        ("nn.Conv2d(1, 10, 1)", r"gives shape \[2, 10, 8, 8\] for 2 images"),
+        ("nn.LSTM(8, 10)", "cannot run on images of shape"),
+        ("nn.Sequential(nn.Flatten(), nn.Linear(99, 10))", r"cannot run on images of shape \[2, 1, 8, 8\]"),
+    ],
+)
+def test_what_a_user_s_network_gives_must_fit_the_classes(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    name = f"own_unfit_{abs(hash(code))}"
+    (lab / f"{name}.py").write_text(f"from torch import nn\n\ndef net():\n    return {code}\n")
     monkeypatch.syspath_prepend(lab)
-    with pytest.raises(ModelError, match=r"own_seven:net gives 7 .*10"):
-        joined(lab / "kd.yaml", "models.teacher={name: 'own_seven:net'}")
+    with pytest.raises(ModelError, match=f"models.teacher: {name}:net {words}"):
+        joined(lab / "kd.yaml", f"models.teacher={{name: '{name}:net'}}")

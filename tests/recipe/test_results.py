@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from data.making import little_part
+from limbeck.data.dataset import Dataset
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.results import Entry, Results
 
@@ -17,7 +19,8 @@ def entry(role: Any, accuracy: float, seed: int = 0, **metrics: float) -> Entry:
 
 
 def results(*entries: Entry) -> Results:
-    return Results("title", {}, ("a", "b"), None, entries)  # type: ignore[arg-type] - no image is looked at
+    part = little_part(4, channels=1, classes=2)
+    return Results("title", {}, ("a", "b"), Dataset(part, None, part, ("a", "b"), (0.5,), (0.5,)), entries)
 
 
 def test_rows_are_in_the_table_s_order_with_mean_and_spread() -> None:

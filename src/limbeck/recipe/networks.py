@@ -15,6 +15,7 @@ from limbeck.adapters.ensemble import Ensemble as EnsembleNetwork
 from limbeck.core.bridge import Bridge, inner
 from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
+from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.models.build import build
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
 from limbeck.models.weights import load_weights
@@ -100,8 +101,26 @@ def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: b
     bridge = _bridge_of(form, role, dataset, published)
     columns = match_classes(outputs or dataset.classes, dataset.classes, who=f"models.{role}")
     described |= {"classes": list(outputs or dataset.classes), **bridge}
+    _check_outputs(network, described, role)
     notes = _notes(role, described, dataset)
     return Joined(_bridged(network, described, columns), described, notes)
+
+
+def _check_outputs(network: nn.Module, described: dict[str, Any], role: str) -> None:
+    """Two blank images show whether a network takes this data and gives one number per class."""
+    who, wanted = f"models.{role}: {described['name']}", len(described["classes"])
+    images = torch.zeros(2, described["channels"], described["height"], described["width"], device=device_of(network))
+    try:
+        with evaluating(network):
+            logits = network(images)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"{who} cannot run on images of shape {list(images.shape)}: {error}") from error
+    came = f"shape {list(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+    if came != f"shape {[2, wanted]}":
+        raise ModelError(
+            f"{who} gives {came} for 2 images; expected logits of shape {[2, wanted]}, one for each of "
+            f"{wanted} classes. If its outputs mean other classes, name them in order in models.{role}.classes"
+        )
 
 
 def _bridge_of(form: Network, role: str, dataset: Dataset, published: Preprocessing | None) -> dict[str, Any]:
