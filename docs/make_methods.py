@@ -1,6 +1,6 @@
 """Write docs/methods.md: every method with its paper, equations and hyper-parameters, from the docstrings.
 
-Nothing is imported but the table of names; the sources are parsed. A test compares the page with what this script gives.
+Nothing is imported but the table of names; the sources are parsed. A test compares the page with this script.
 
     python docs/make_methods.py
 """
@@ -69,7 +69,7 @@ def _class(tree: ast.Module, name: str) -> ast.ClassDef:
 
 
 def _described(cls: ast.ClassDef) -> dict[str, str]:
-    """Name -> what the class's docstring says below `Args:`; lines that are indented further go on with the one above."""
+    """Name -> what the class's docstring says below `Args:`; a line that is indented further goes on with its key."""
     _, _, arguments = (ast.get_docstring(cls) or "").partition("Args:\n")
     found: dict[str, str] = {}
     for line in arguments.split("\n\n")[0].splitlines():

@@ -208,7 +208,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(lab: Path) -> No
     handle = os.open(planned.folder / ".lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
-        with pytest.raises(RunError, match="another process is training .*; wait for it, or stop it"):
+        with pytest.raises(RunError, match=r"another process is training .*; wait for it, or stop it"):
             execute(planned, Context(progress=False))
         assert sorted(path.name for path in planned.folder.iterdir()) == [".lock", "checkpoints"]
     finally:
@@ -225,7 +225,7 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(lab: Path) -> No
             ModelError,
             "models.teacher: mlp is to teach but has no weights; give it `from",
         ),
-        (["data.subset=5"], DataError, "no labelled training image of"),
+        (["data.subset=15", "data.labelled=3"], DataError, "no labelled training image of"),
         (
             ["train.optimizer={name: sgd, lr: 1e+30}", "train.schedule=constant"],
             TrainingError,

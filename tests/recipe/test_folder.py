@@ -56,7 +56,7 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (
-            pytest.raises(RunError, match="another process is training .*run; wait for it, or stop it"),
+            pytest.raises(RunError, match=r"another process is training .*run; wait for it, or stop it"),
             folder.locked(),
         ):
             pass

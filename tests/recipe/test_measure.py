@@ -59,4 +59,4 @@ def test_costs_are_of_student_and_teacher(folder: RunFolder) -> None:
     assert costs["student"]["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
     assert costs["teacher"]["parameters"] == 64 * 24 + 24 + 24 * 10 + 10
     assert costs["student"]["latency"] == []
-    assert costs["student"]["file_bytes"] == 4 * costs["student"]["parameters"]
+    assert costs["student"]["weight_bytes"] == 4 * costs["student"]["parameters"]

@@ -79,7 +79,7 @@ def test_a_teacher_with_other_outputs_is_mapped_and_said(lab: Path, names: list[
 
 
 def test_a_teacher_that_lacks_a_class_is_refused(lab: Path) -> None:
-    with pytest.raises(ModelError, match="models.teacher: the network has no output for 1 of 10 classes: 9"):
+    with pytest.raises(ModelError, match=r"models.teacher: the network has no output for 1 of 10 classes: 9"):
         joined(lab / "kd.yaml", teacher(lab, classes=DIGITS[:9]))
 
 
@@ -92,7 +92,7 @@ def test_weights_with_another_number_of_classes_are_refused(lab: Path) -> None:
 
 
 def test_a_frozen_teacher_without_weights_is_refused(lab: Path) -> None:
-    with pytest.raises(ModelError, match="mlp is to teach but has no weights; give it `from: recipe.yaml`"):
+    with pytest.raises(ModelError, match=r"mlp is to teach but has no weights; give it `from: recipe.yaml`"):
         joined(lab / "kd.yaml", "models.teacher=mlp")
     joined(lab / "kd.yaml", "models.teacher=mlp", frozen=False)
 
@@ -127,8 +127,11 @@ from limbeck.data.parts import InMemory
 class Coloured(Digits):
     def find(self):
         found = super().find()
-        train, test = (InMemory(p.pixels.expand(-1, 3, -1, -1).contiguous(), p.labels, p.ids) for p in (found.train, found.test))
-        return found._replace(train=train, test=test)
+        return found._replace(train=coloured(found.train), test=coloured(found.test))
+
+
+def coloured(part):
+    return InMemory(part.pixels.expand(-1, 3, -1, -1).contiguous(), part.labels, part.ids)
 '''
 
 
@@ -196,21 +199,25 @@ def test_an_unfinished_run_delivers_nothing_but_shows_its_shapes(lab: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("name", "code", "words"),
     [
         (
+            "own_seven",
             "nn.Sequential(nn.Flatten(), nn.Linear(64, 7))",
             r"gives shape \[2, 7\] .* of shape \[2, 10\], .* models.teacher.classes",
         ),
-        ("nn.Conv2d(1, 10, 1)", r"gives shape \[2, 10, 8, 8\] for 2 images"),
-        ("nn.LSTM(8, 10)", "cannot run on images of shape"),
-        ("nn.Sequential(nn.Flatten(), nn.Linear(99, 10))", r"cannot run on images of shape \[2, 1, 8, 8\]"),
+        ("own_map", "nn.Conv2d(1, 10, 1)", r"gives shape \[2, 10, 8, 8\] for 2 images"),
+        ("own_series", "nn.LSTM(8, 10)", "cannot run on images of shape"),
+        (
+            "own_large",
+            "nn.Sequential(nn.Flatten(), nn.Linear(99, 10))",
+            r"cannot run on images of shape \[2, 1, 8, 8\]",
+        ),
     ],
 )
 def test_what_a_user_s_network_gives_must_fit_the_classes(
-    lab: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+    lab: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str, words: str
 ) -> None:
-    name = f"own_unfit_{abs(hash(code))}"
     (lab / f"{name}.py").write_text(f"from torch import nn\n\ndef net():\n    return {code}\n")
     monkeypatch.syspath_prepend(lab)
     with pytest.raises(ModelError, match=f"models.teacher: {name}:net {words}"):

@@ -44,7 +44,7 @@ def test_rows_are_in_the_table_s_order_with_mean_and_spread() -> None:
         (
             [0.5],
             [0.75],
-            "Distilling helped: the student reaches 75.00% under the teacher and 50.00% alone (+25.00 points, with one seed",
+            "helped: the student reaches 75.00% under the teacher and 50.00% alone (+25.00 points, with one seed",
         ),
         (
             [0.75],

@@ -122,7 +122,7 @@ class Workshop:
             folder=folder,
             metrics={name: value for name, value in measured.items() if name not in ("per_class", "samples")},
             per_class=measured["per_class"],
-            cost={**cost, "file_bytes": file_bytes(folder / "student-last.safetensors")},
+            cost={**cost, "weight_bytes": file_bytes(folder / "student-last.safetensors")},
             predictions=predictions,
             curves=[json.loads(line) for line in lines],
             seconds=seconds,

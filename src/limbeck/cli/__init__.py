@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line; errors that limbeck raises on purpose are printed without a traceback."""
+    # DDP suggests a faster option on every start; it would break methods whose turns train different parts.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from limbeck.cli.app import app
     from limbeck.core.errors import Interrupted, LimbeckError
 

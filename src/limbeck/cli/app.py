@@ -19,16 +19,19 @@ for verb in (run, check, evaluate, report, export, methods, recipes, schema):
     app.command(name)(getattr(verb, name))
 
 
-@app.callback(invoke_without_command=True)
-def _version(
-    context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print limbeck's version.", is_eager=True),
-) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        from importlib.metadata import version
 
-        typer.echo(f"limbeck {installed('limbeck')}")
+        typer.echo(f"limbeck {version('limbeck')}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print limbeck's version.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    pass

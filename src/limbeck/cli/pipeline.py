@@ -133,13 +133,14 @@ def export(
     known = {entry["format"]: entry for entry in folder.read("run.json").get("exports", ())}
     wanted = [name for name in formats if again or name not in known or not Path(known[name]["path"]).is_file()]
     if wanted:
+        writers = {name: exporter(name) for name in wanted}  # an unknown format is refused before anything is loaded
         dataset = context.dataset(first)
         network, metadata = delivered(first, dataset)
         samples = _samples(dataset)
-        for name in wanted:
+        for name, write in writers.items():
             context.say(f"exporting {name} and comparing it with the live network on {len(samples)} images")
             path = folder / f"exports/student{SUFFIXES[name]}"
-            written = exporter(name)(network, path, samples, metadata=metadata)
+            written = write(network, path, samples, metadata=metadata)
             known[name] = {**asdict(written), "path": str(written.path), "detail": dict(written.detail)}
         folder.update(exports=list(known.values()))
     return [known[name] for name in formats]

@@ -60,7 +60,8 @@ class KD(Method):
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The label term (unless its weight is zero) and the soft term."""
-        student, teacher = nets["student"](batch), nets["teacher"](batch)
+        # The teacher first: what its pass needs is free again before the student's activations have to be kept.
+        teacher, student = nets["teacher"](batch), nets["student"](batch)
         terms = {}
         if self.hard_weight:
             terms["task"] = self.hard_weight * nets.task.supervised(student, batch)

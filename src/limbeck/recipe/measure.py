@@ -85,4 +85,4 @@ class Measurement:
         cost = measure_cost(network, images.to(self._device), repeats=50 if wanted.latency else 1)
         if not wanted.latency:
             cost["latency"] = []
-        return {**cost, "file_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values())}
+        return {**cost, "weight_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values())}

@@ -33,7 +33,7 @@ class Entry:
         metrics: of `limbeck.evaluate.classification.measure`, without `per_class`; for students of a teacher also
             `agreement` and `kl` with the teacher.
         per_class: class -> accuracy.
-        cost: of `limbeck.evaluate.cost.measure_cost`, plus `file_bytes` of the weights; `latency` may be empty.
+        cost: of `limbeck.evaluate.cost.measure_cost`, plus `weight_bytes`; `latency` may be empty.
         predictions: on the test split.
         curves: the lines of its `metrics.jsonl`, in order; each has `step`, `epoch`, `stage` and either `terms` (with
             `lr` and `samples_per_second`) or `validation`; empty for a network that was not trained here.

@@ -118,7 +118,7 @@ def _costs(rows: Sequence[Row]) -> list[Line]:
     return [
         _cost("Parameters", "", rows, "parameters", lambda value: f"{value:,}"),
         _cost("FLOPs", "one image; 2 per multiply-accumulate", rows, "flops", numbers.short),
-        _cost("Weights file", "", rows, "file_bytes", numbers.size),
+        _cost("Weights", "as stored", rows, "weight_bytes", numbers.size),
         *_per_batch("Latency", rows, "latency", _time),
         *_per_batch("Peak memory", rows, "peak_memory", lambda item: Cell(numbers.size(item["bytes"]))),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -28,6 +29,8 @@ def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: 
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
         raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+    # torch itself says to keep the old option where buffers are not to be synchronised at the start either.
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     AcceleratorState._reset_state(reset_partial_state=False)
     GradientState._reset_state()
     accelerator = Accelerator(

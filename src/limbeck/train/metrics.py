@@ -52,9 +52,7 @@ class TermSums:
         means = {name: value / max(self._counts[name], 1) for name, value in zip(self._sums, values, strict=True)}
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
-            raise TrainingError(
-                f"{where}: the loss term {broken[0]!r} is {means[broken[0]]}. {NOT_FINITE}"
-            )
+            raise TrainingError(f"{where}: the loss term {broken[0]!r} is {means[broken[0]]}. {NOT_FINITE}")
         self._sums, self._counts = {}, {}
         return means
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import limbeck as limbeck_package
+from limbeck.cli.pipeline import experiment
+from running import limbeck, only, stamps, write
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "export", "report"])
+def test_what_is_not_finished_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    monkeypatch.chdir(write(tmp_path))
+    assert limbeck(verb, "kd.yaml") == 1
+    error = capsys.readouterr().err
+    assert "is not finished; run it first: limbeck run" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_same_from_python(lab: Path) -> None:
+    before = stamps(lab / "runs")
+    results = limbeck_package.run(lab / "kd.yaml", {"train.log": "1 steps"}, root=lab / "runs")
+    assert [entry.role for entry in results.entries] == ["teacher", "alone", "distilled"]
+    assert stamps(lab / "runs") == before
+
+
+def test_an_experiment_is_runs_and_baselines(lab: Path) -> None:
+    planned = experiment("kd.yaml", ["seeds=[3, 5]"], root=Path("runs"))
+    assert [run.seed for run in planned.runs] == [run.seed for run in planned.baselines] == [3, 5]
+    assert planned.report_path.name == "report-2-seeds.html"
+    assert experiment("kd.yaml", ["baseline=false"], root=Path("runs")).baselines == ()
+
+
+def test_exports_are_verified_once_and_reused(lab: Path) -> None:
+    limbeck_package.run("kd.yaml", {"export": ["safetensors"]}, root="runs")
+    path = only(lab / "runs", "kd") / "exports" / "student.safetensors"
+    before = stamps(path.parent)
+    (entry,) = limbeck_package.run("kd.yaml", {"export": ["safetensors"]}, root="runs").exports
+    assert stamps(path.parent) == before
+    assert entry["max_difference"] <= 1e-5
+    path.unlink()
+    limbeck_package.run("kd.yaml", {"export": ["safetensors"]}, root="runs")
+    assert path.is_file()
+
+
+def test_a_page_is_written_once(lab: Path) -> None:
+    limbeck_package.run("kd.yaml", {"report": True}, root="runs")
+    page = only(lab / "runs", "kd") / "report.html"
+    before = page.stat().st_mtime_ns
+    limbeck_package.run("kd.yaml", {"report": True}, root="runs")
+    assert page.stat().st_mtime_ns == before
