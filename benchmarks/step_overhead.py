@@ -73,23 +73,12 @@ class Case:
     blocks: int
 
 
+MNIST = Mnist(batch=128, validation=0)
+CIFAR = Cifar10(batch=64, validation=0, augment=Augment(crop=4, flip=True))
+LARGE, SMALL = {"hidden": [1200, 1200]}, {"hidden": [800, 800]}
 CASES = (
-    Case(
-        "mlp-mnist",
-        Mnist(batch=128, validation=0),
-        ("mlp", {"hidden": [1200, 1200]}),
-        ("mlp", {"hidden": [800, 800]}),
-        block=50,
-        blocks=40,
-    ),
-    Case(
-        "resnet20-cifar10",
-        Cifar10(batch=64, validation=0, augment=Augment(crop=4, flip=True)),
-        ("resnet56", {}),
-        ("resnet20", {}),
-        block=5,
-        blocks=40,
-    ),
+    Case("mlp-mnist", MNIST, ("mlp", LARGE), ("mlp", SMALL), block=50, blocks=40),
+    Case("resnet20-cifar10", CIFAR, ("resnet56", {}), ("resnet20", {}), block=5, blocks=40),
 )
 
 

@@ -262,6 +262,8 @@ def test_a_run_that_fails_later_goes_on_from_its_checkpoint(lab: Path, monkeypat
     run(lab / "teacher.yaml", root=root)
     assert folder.state == "finished"
     torch.testing.assert_close(weights(folder.path), whole, rtol=0, atol=0)
+    known = RunFolder(only(lab / "runs", "teacher")).read("run.json")["validation"]
+    assert folder.read("run.json")["validation"] == known
 
 
 def test_the_teacher_s_accuracy_is_said_before_training(lab: Path) -> None:

@@ -35,7 +35,9 @@ def test_checkpoints_come_in_steps_or_in_time(tmp_path: Path, interval: str, bet
 def test_the_best_so_far_survives_an_interruption(tmp_path: Path) -> None:
     train = plain("4 steps", evaluate="1 steps")
     arguments = {"folder": tmp_path, "validation": [image_batch(4)], "progress": False}
-    with pytest.raises(Interrupted, match=r"stopped after step 2 of 4; everything is saved. Run the same command again"):
+    with pytest.raises(
+        Interrupted, match=r"stopped after step 2 of 4; everything is saved. Run the same command again"
+    ):
         fit(distiller(task=scripted(0.9, 0.3)), Stopped(1), train, **arguments)
     result = fit(distiller(task=scripted(0.5, 0.4)), Stopped(), train, **arguments)
     assert (result.best["accuracy"], result.best_step, result.last["accuracy"]) == (0.9, 1, 0.4)
