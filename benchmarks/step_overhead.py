@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -254,16 +255,6 @@ def _ratios(fitted: list[float], bare: list[float]) -> list[float]:
 
 def _median_ms(seconds: list[float]) -> float:
     return round(1000 * statistics.median(seconds), 4)
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to judge the figures; nothing that names the machine."""
-    cpu = "unknown"
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    gpu = {"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {}
-    return {"cpu": cpu, **gpu, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def show(found: list[dict[str, Any]], facts: Mapping[str, Any]) -> None:

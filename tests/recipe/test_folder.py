@@ -64,3 +64,14 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
         other.wait()
     with folder.locked():
         pass
+
+
+def test_half_files_of_a_killed_process_are_swept_when_the_folder_is_locked(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    half, whole = folder / "checkpoints/.step-000000003.pt.abcd.part", folder / "metrics.jsonl"
+    half.parent.mkdir(parents=True)
+    for path in (half, whole):
+        path.write_text("kept?")
+    with folder.locked():
+        assert not half.exists()
+    assert whole.exists()

@@ -22,6 +22,9 @@ from typing import Any, BinaryIO
 
 from limbeck.core.errors import RunError
 
+TEMPORARY = ".part"
+"""Ending of files that are being written; their names begin with a dot. One that stays belonged to a killed process."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (
     errno.EACCES,
@@ -69,7 +72,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     with _disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         # A trimmed name, because the whole name of a file may already be as long as the file system allows.
-        handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:80]}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:80]}.", suffix=TEMPORARY)
         os.close(handle)
         temporary = Path(name)
         try:

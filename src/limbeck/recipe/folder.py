@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from limbeck.core.errors import RunError
-from limbeck.core.files import write_json
+from limbeck.core.files import TEMPORARY, write_json
 
 State = Literal["absent", "unfinished", "finished"]
 Which = Literal["best", "last"]
@@ -86,6 +86,8 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunError(f"another process is training {self.path}; wait for it, or stop it") from error
+            for half in self.path.rglob(f".*{TEMPORARY}"):  # of a process that was killed while it wrote
+                half.unlink(missing_ok=True)
             yield
         finally:
             os.close(handle)
