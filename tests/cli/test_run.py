@@ -61,7 +61,7 @@ def test_a_shipped_recipe_by_name_ends_with_a_verified_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    short = ["models.teacher.from.set={train.length: 8 epochs}", "train.length=20 epochs", "report=false"]
+    short = ["models.teacher.from.set={train.length: 8 epochs}", "train.length=20 epochs", "report=false", "seeds=1"]
     sets = [part for text in (*short, "evaluate.latency=false") for part in ("--set", text)]
     assert limbeck("run", "digits/kd", "--quiet", *sets) == 0
     shown = " ".join(capsys.readouterr().out.split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,8 @@ def run(
     for one in planned.all_runs:
         execute(one, context)
     recipe = planned.resolved.recipe
-    if main:
-        export(planned, recipe.export, context)
-    results = collect(planned.runs, planned.baselines, context)
+    exports = export(planned, recipe.export, context) if main else []
+    results = replace(collect(planned.runs, planned.baselines, context), exports=exports)
     if main and recipe.report and not (already and planned.report_path.is_file()):
         from limbeck.report import write_report
 

@@ -42,12 +42,14 @@ class Context:
         progress: whether bars are shown.
         processes: this process among all.
         datasets: loaded so far, by what determines them.
+        said: lines shown so far; the seeds of a recipe have much to say in common.
     """
 
     say: Say = lambda _line: None
     progress: bool = True
     processes: PartialState = field(default_factory=lambda: PartialState(cpu=not torch.cuda.is_available()))
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
 
     def dataset(self, run: Run) -> Dataset:
         """The run's data, loaded once per command."""
@@ -151,7 +153,8 @@ class _Training:
         return self.joined[role].network.to(self.context.processes.device)
 
     def _say(self, line: str) -> None:
-        if self.main:
+        if self.main and line not in self.context.said:
+            self.context.said.add(line)
             self.context.say(line)
 
     def _open(self) -> None:
