@@ -41,7 +41,7 @@ def test_several_seeds_show_their_spread(lab: Path) -> None:
     (one,) = results.of("distilled")
     other = replace(one, seed=1, metrics={name: value + 0.01 for name, value in one.metrics.items()})
     shown = printed(replace(results, entries=[*results.entries, other]))
-    assert "test accuracy (mean of 2 seeds)" in shown
+    assert "mean ± std of 2 seeds" in shown
     assert f"{100 * one.metrics['accuracy'] + 0.5:.2f} ± 0.71 %" in shown
 
 

@@ -17,7 +17,9 @@ Cell = Callable[[Row], str]
 def show(results: Results, console: Console, *, report: Path | None) -> None:
     """The table, the verdict, the exports and where the page is."""
     rows = results.rows()
-    table = Table(title=results.title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    count = max(row.count for row in rows)
+    title = results.title if count == 1 else f"{results.title}, mean ± std of {count} seeds"
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     table.add_column("")
     for row in rows:
         table.add_column(f"{row.label}\n{row.network}", justify="right")
@@ -38,9 +40,8 @@ def show(results: Results, console: Console, *, report: Path | None) -> None:
 
 def _lines(rows: list[Row]) -> list[tuple[str, Cell]]:
     """The table's lines, without those that no column has."""
-    count = f" (mean of {max(row.count for row in rows)} seeds)" if max(row.count for row in rows) > 1 else ""
     lines: list[tuple[str, str | None, Cell]] = [
-        (f"test accuracy{count}", "accuracy", lambda row: _metric(row, "accuracy", 100, "{:.2f}", " %")),
+        ("test accuracy", "accuracy", lambda row: _metric(row, "accuracy", 100, "{:.2f}", " %")),
         ("test errors", "errors", lambda row: _metric(row, "errors", 1, "{:.0f}")),
         ("top-5 accuracy", "top5", lambda row: _metric(row, "top5", 100, "{:.2f}", " %")),
         ("log-likelihood, negative", "nll", lambda row: _metric(row, "nll", 1, "{:.3f}")),
