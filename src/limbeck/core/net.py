@@ -127,7 +127,14 @@ class Net(nn.Module):
 
 def _carries_gradient(batch: Any) -> bool:
     """Whether gradient must pass *through* a network that is not trained, as for generated inputs."""
-    return any(leaf.requires_grad for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor))
+    return any(tensor.requires_grad for tensor in tensors_in(batch))
+
+
+def tensors_in(batch: Any) -> list[Tensor]:
+    """The tensors of a batch, however it is nested."""
+    if isinstance(batch, tuple) and all(isinstance(item, Tensor) for item in batch):
+        return list(batch)  # the usual batch, without the cost of looking for nested ones
+    return [leaf for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
 
 
 @contextmanager

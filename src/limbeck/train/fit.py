@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +30,7 @@ from limbeck.core.plan import At, Stage
 from limbeck.train.batches import Batches
 from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
+from limbeck.train.metrics import scaled
 from limbeck.train.optimizers import check_groups, make_optimizers
 from limbeck.train.record import Fitted, Record, to_device
 from limbeck.train.schedules import multiplier
@@ -150,7 +153,11 @@ class _Loop:
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
         terms = self.runner(to_device(batch, self.accelerator.device), at)
-        self.accelerator.backward(sum(terms.values()) * weight)
+        loss = scaled(reduce(add, terms.values()), weight)
+        if self.settings.precision == "fp16":
+            self.accelerator.backward(loss)  # scales the loss first
+        else:
+            loss.backward()
         self.record.add(terms, weight=weight, completes=completes)
 
     def _weights(self, micro: Sequence[Any]) -> tuple[list[Tensor | float], int]:

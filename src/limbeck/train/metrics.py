@@ -20,6 +20,11 @@ NOT_FINITE = (
 )
 
 
+def scaled(value: Tensor, weight: Tensor | float) -> Tensor:
+    """Value · weight, without the multiplication where the weight is known to be one."""
+    return value if not isinstance(weight, Tensor) and weight == 1 else value * weight
+
+
 class TermSums:
     """Sums of loss terms over steps. Adding never waits for the device; reading does, once for all terms."""
 
@@ -36,7 +41,7 @@ class TermSums:
             counts: whether the batch completes a step.
         """
         for name, value in terms.items():
-            part = value.detach() * weight
+            part = scaled(value.detach(), weight)
             self._sums[name] = self._sums[name] + part if name in self._sums else part
             self._counts[name] = self._counts.get(name, 0) + counts
 

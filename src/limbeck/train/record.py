@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from limbeck.core.bridge import inner
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import TrainingError
+from limbeck.core.net import tensors_in
 from limbeck.models.weights import save_weights
 from limbeck.train.batches import Batches
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
@@ -222,7 +223,6 @@ class Record:
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """The batch on a device; the same object when it is there already, because a forward pass is remembered by it."""
-    leaves = torch.utils._pytree.tree_leaves(batch)
-    if all(leaf.device == device for leaf in leaves if isinstance(leaf, Tensor)):
+    if all(tensor.device == device for tensor in tensors_in(batch)):
         return batch
     return send_to_device(batch, device, non_blocking=True)
