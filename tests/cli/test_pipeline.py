@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 import limbeck as limbeck_package
-from limbeck.cli.pipeline import experiment
-from running import limbeck, only, stamps, write
+from limbeck.cli.pipeline import experiment, export
+from limbeck.core.errors import LimbeckError, TrainingError
+from limbeck.recipe.execute import Context
+from running import limbeck, only, run, stamps, write
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "export", "report"])
@@ -52,3 +54,43 @@ def test_a_page_is_written_once(lab: Path) -> None:
     before = page.stat().st_mtime_ns
     limbeck_package.run("kd.yaml", {"report": True}, root="runs")
     assert page.stat().st_mtime_ns == before
+
+
+def test_a_page_belongs_to_the_runs_that_were_asked_for(lab: Path) -> None:
+    def page(*overrides: str) -> str:
+        run(lab / "kd.yaml", *overrides, "report=true", "baseline=false", "train.length=1 epochs")
+        return next((lab / "runs").glob("kd-*/report-2-seeds.html")).read_text()
+
+    first = page("seeds=[0,1]")
+    assert page("seeds=[0,2]") != first
+    assert page("seeds=[0,1]") == first
+    assert "student.onnx" in page("seeds=[0,1]", "export=[onnx]")
+
+
+def test_fresh_keeps_the_old_run_until_the_new_one_is_finished(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = only(lab / "runs", "teacher")
+    before = stamps(folder)
+    with pytest.raises(LimbeckError):
+        run(lab / "teacher.yaml", "train.precision=fp16", fresh=True)
+    with monkeypatch.context() as broken:
+        broken.setattr("limbeck.recipe.execute.fit", _fails)
+        with pytest.raises(TrainingError, match="as if"):
+            run(lab / "teacher.yaml", fresh=True)
+    assert stamps(folder) == before
+    run(lab / "teacher.yaml", fresh=True)
+    assert stamps(folder) != before
+    assert [path.name for path in (lab / "runs").glob("*.before")] == []
+
+
+def _fails(*_arguments: object, **_named: object) -> None:
+    raise TrainingError("as if a loss were not finite")
+
+
+def test_exports_move_with_their_run_folder(lab: Path) -> None:
+    planned = experiment(lab / "kd.yaml", root=lab / "runs")
+    export(planned, ["safetensors"], Context())
+    (lab / "runs").rename(lab / "moved")
+    moved = experiment(lab / "kd.yaml", root=lab / "moved")
+    (entry,) = export(moved, ["safetensors"], Context())
+    assert Path(entry["path"]).is_relative_to(lab / "moved")
+    assert Path(entry["path"]).is_file()

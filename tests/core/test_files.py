@@ -182,3 +182,8 @@ def test_half_a_line_is_taken_back_when_the_disk_fills_up(tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == "whole\n"
+
+
+def test_a_place_that_takes_no_folders_says_what_to_do() -> None:
+    with pytest.raises(RunError, match=r"cannot write /proc/limbeck/a.bin: .*make the folder writable, or choose"):
+        write_atomically("/proc/limbeck/a.bin", b"")

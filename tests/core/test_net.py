@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from limbeck.core.errors import MethodError
 from limbeck.core.net import Kind, Net, digest, held, still
 from little import changed, conv_net, image_batch, run, values
 
@@ -199,3 +200,19 @@ def test_digest_takes_any_type_and_tells_types_apart() -> None:
     linear.register_buffer("flags", torch.tensor([True, False]))
     linear.register_buffer("empty", torch.zeros(0))
     assert len(digest(linear)) == 64
+
+
+def test_batch_norm_on_a_single_value_per_channel_says_what_to_do() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64))
+    student = Net(model, run, kind=Kind.TRAINED).train()
+    with pytest.raises(MethodError, match=r"BatchNorm in Sequential needs a batch of at least 2.*data\.batch"):
+        student(image_batch(1))
+    student(image_batch(2))
+
+
+def test_another_error_inside_a_network_stays_as_it_is() -> None:
+    def broken(model: nn.Module, batch: object) -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        Net(nn.Identity(), broken, kind=Kind.TRAINED)(image_batch())

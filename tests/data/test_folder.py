@@ -79,3 +79,20 @@ def test_the_fingerprint_sees_every_image(tmp_path: Path) -> None:
     before = Folder(root=str(tmp_path)).fingerprint()
     picture(99).save(tmp_path / "test" / "ant" / "0011.png")
     assert Folder(root=str(tmp_path)).fingerprint() != before
+
+
+def test_one_class_is_none_to_tell_apart(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"ant": 6})
+    with pytest.raises(DataError, match="expected at least two classes to tell apart, got ant"):
+        Folder(root=str(tmp_path)).load()
+
+
+def test_what_is_called_like_an_image_but_is_none_is_named(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"ant": 5, "cat": 5})
+    (tmp_path / "ant" / "more.png").mkdir()
+    with pytest.raises(DataError, match=r"more.png is called like an image but is a folder; rename or remove it"):
+        Folder(root=str(tmp_path)).load()
+    (tmp_path / "ant" / "more.png").rmdir()
+    (tmp_path / "cat" / "gone.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    with pytest.raises(DataError, match=r"gone.jpg is called like an image but is a link that leads nowhere"):
+        Folder(root=str(tmp_path)).fingerprint()

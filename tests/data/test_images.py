@@ -113,3 +113,10 @@ def test_halving_arrays_is_close_to_the_mean_of_four() -> None:
     ramp = (torch.arange(16) * 8).to(torch.uint8).repeat(1, 1, 16, 1)
     expected = ramp.float().view(1, 1, 8, 2, 8, 2).mean((3, 5))
     assert (resized(ramp, 8).float() - expected)[..., 1:-1].abs().max() <= 1
+
+
+def test_what_is_no_image_is_named_without_a_buffer(files: Files) -> None:
+    files.paths[1].write_text("<html>not found</html>")
+    with pytest.raises(DataError, match=r"1\.png") as caught:
+        probed(files, torch.arange(5), size=None, channels=None)
+    assert "BytesIO" not in str(caught.value)

@@ -27,6 +27,10 @@ def any_(**kwargs):
 def published(classes, pretrained=False):
     return nn.Linear(100 if pretrained else 1, classes)
 
+def refusing():
+    from limbeck.core.errors import ModelError
+    raise ModelError("mine")
+
 NUMBER = 3
 """
 
@@ -129,3 +133,25 @@ def test_published_classes_are_the_callable_s_own():
     assert network.out_features == 9
     with pytest.raises(ModelError, match="missing a required argument: 'classes'"):
         build_from_path("user_networks:published", {}, keep, pretrained=True)
+
+
+def test_an_error_inside_the_callable_names_the_network_and_its_cause():
+    with pytest.raises(ModelError, match="user_networks:any_ cannot be built: KeyError: 'inputs'") as caught:
+        built("user_networks:any_")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_argument_of_a_wrong_type_names_the_network():
+    with pytest.raises(ModelError, match="user_networks:thin cannot be built: TypeError: "):
+        built("user_networks:thin", width="wide")
+
+
+def test_an_error_of_limbeck_s_own_inside_the_callable_stays_as_it_is():
+    with pytest.raises(ModelError, match=r"^mine$"):
+        built("user_networks:refusing")
+
+
+def test_an_error_inside_a_network_of_the_zoo_names_it(monkeypatch):
+    monkeypatch.setattr("limbeck.models.cifar_resnet.resnet8", lambda *, classes: [][classes])
+    with pytest.raises(ModelError, match="resnet8 cannot be built: IndexError"):
+        build_from_zoo("resnet8", {}, INTERFACE, pretrained=False)

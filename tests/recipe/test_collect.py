@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.cli.pipeline import experiment
-from limbeck.core.errors import RunError
+from limbeck.core.errors import DataError, RunError
 from limbeck.evaluate.classification import compare
 from limbeck.recipe.collect import collect
 from limbeck.recipe.execute import Context
@@ -50,8 +50,26 @@ def test_without_a_test_split_the_validation_split_is_measured_and_without_any_n
         patched.syspath_prepend(lab)
         found = run(lab / "untested.yaml", "train.length=1 epochs")
         assert len(found.entries[0].predictions.labels) == 40
-        with pytest.raises(RunError, match="has neither a test nor a validation split"):
+        with pytest.raises(DataError, match="has neither a test nor a validation split"):
             run(lab / "untested.yaml", "train.length=1 epochs", "data.validation=0")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("evaluation.json", "{}"),
+        ("costs.json", "{}"),
+        ("run.json", '{"state": "finished"}'),
+        ("run.json", "[]"),
+        ("metrics.jsonl", '{"step": 1'),
+    ],
+)
+def test_a_damaged_file_of_a_finished_run_says_what_to_do(tmp_path: Path, name: str, text: str) -> None:
+    lab = copied(tmp_path / "lab")
+    planned = experiment(lab / "kd.yaml", root=lab / "runs")
+    (only(lab / "runs", "kd") / name).write_text(text)
+    with pytest.raises(RunError, match=rf"{name} is damaged .*--fresh"):
+        collect(planned.runs, planned.baselines, Context())
 
 
 _UNTESTED = '''

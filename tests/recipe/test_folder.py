@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from limbeck.core.errors import RunError
+from limbeck.models.weights import save_weights
 from limbeck.recipe.folder import RunFolder
 
 
@@ -75,3 +77,50 @@ def test_half_files_of_a_killed_process_are_swept_when_the_folder_is_locked(tmp_
     with folder.locked():
         assert not half.exists()
     assert whole.exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null"])
+def test_another_document_than_an_object_is_damaged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run.json is damaged \(expected a JSON object, got .*--fresh"):
+        _ = RunFolder(tmp_path).state
+
+
+def test_keys_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"seed": 1}')
+    assert RunFolder(tmp_path).read("run.json", keys=("seed",)) == {"seed": 1}
+    with pytest.raises(RunError, match=r"run.json is damaged \(it has no 'notes'\); run the recipe again with --fresh"):
+        RunFolder(tmp_path).read("run.json", keys=("seed", "notes"))
+
+
+@pytest.mark.parametrize("line", ['{"step": 2', "[2]", "\x00"])
+def test_a_damaged_line_of_the_metrics_says_what_to_do(tmp_path: Path, line: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(RunError, match=r"metrics.jsonl is damaged .*--fresh"):
+        _ = RunFolder(tmp_path).curves
+
+
+def test_weights_that_are_missing_or_damaged_say_what_to_do(tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+    with pytest.raises(RunError, match=r"student-best.safetensors is damaged .*does not exist.*--fresh"):
+        RunFolder(tmp_path).load_weights(network, "best")
+    (tmp_path / "student-last.safetensors").write_bytes(b"cut")
+    with pytest.raises(RunError, match=r"student-last.safetensors is damaged .*--fresh"):
+        RunFolder(tmp_path).load_weights(network, "last")
+    save_weights(nn.Linear(2, 2), tmp_path / "student-last.safetensors")
+    RunFolder(tmp_path).load_weights(network, "last")
+
+
+def test_a_folder_that_cannot_be_made_or_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/limbeck/run")):
+        with (
+            pytest.raises(RunError, match=f"cannot write {path}: .*make the folder writable, or choose another one"),
+            RunFolder(path).locked(),
+        ):
+            pass
+
+
+def test_errors_of_what_is_done_in_a_locked_folder_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError, match="mine"), RunFolder(tmp_path).locked():
+        raise PermissionError(13, "mine")

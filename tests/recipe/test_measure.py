@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from limbeck.cli.pipeline import experiment
+from limbeck.core.errors import RunError
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.execute import Context
 from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.measure import Measurement
 from limbeck.recipe.measure import tested_part as part_for_figures
 from limbeck.recipe.networks import delivered
 from running import finished, only
@@ -60,3 +64,14 @@ def test_costs_are_of_student_and_teacher(folder: RunFolder) -> None:
     assert costs["teacher"]["parameters"] == 64 * 24 + 24 + 24 * 10 + 10
     assert costs["student"]["latency"] == []
     assert costs["student"]["weight_bytes"] == 4 * costs["student"]["parameters"]
+
+
+def test_weights_that_are_damaged_say_what_to_do(folder: RunFolder, tmp_path: Path) -> None:
+    planned = experiment(finished() / "kd.yaml", root=finished() / "runs").runs[0]
+    dataset = Context().dataset(planned)
+    network, _ = delivered(planned, dataset)
+    broken = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "run")))
+    (broken / "student-last.safetensors").write_bytes(b"cut")
+    measurement = Measurement(planned.recipe, broken, dataset, student=network, frozen={}, device=torch.device("cpu"))
+    with pytest.raises(RunError, match=r"student-last.safetensors is damaged .*--fresh"):
+        measurement.write()

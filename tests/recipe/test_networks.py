@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_a_grey_network_on_colour_images_is_refused(lab: Path, monkeypatch: pyte
     (lab / "own_coloured.py").write_text(_OWN_DATA)
     monkeypatch.syspath_prepend(lab)
     write(lab, {"coloured.yaml": COLOURED})
-    with pytest.raises(ModelError, match="the network of teacher takes grey images, these have 3 channels"):
+    with pytest.raises(
+        ModelError, match=r"from teacher\): the network takes grey images, these have 3 channels; set data.channels"
+    ):
         joined(lab / "coloured.yaml")
 
 
@@ -222,3 +225,21 @@ def test_what_a_user_s_network_gives_must_fit_the_classes(
     monkeypatch.syspath_prepend(lab)
     with pytest.raises(ModelError, match=f"models.teacher: {name}:net {words}"):
         joined(lab / "kd.yaml", f"models.teacher={{name: '{name}:net'}}")
+
+
+def test_an_exported_file_says_itself_what_its_network_expects(lab: Path) -> None:
+    described = {"classes": [*"9876543210", "x"], "mean": [0.5], "std": [0.25], "channels": 1, "height": 8, "width": 8}
+    network = build("mlp", {"hidden": [6]}, classes=11, channels=1, height=8, width=8)
+    header = {key: json.dumps(value) for key, value in described.items()}
+    save_weights(network, lab / "stated.safetensors", metadata=header)
+    form = f"models.teacher={{name: mlp, hidden: [6], weights: {lab / 'stated.safetensors'}}}"
+    bridge = joined(lab / "kd.yaml", form).network
+    pixels = images()
+    torch.testing.assert_close(bridge(pixels), network((pixels - 0.5) / 0.25)[:, list(range(9, -1, -1))])
+
+
+def test_weights_in_a_run_folder_are_described_beside_them(lab: Path) -> None:
+    folder = only(lab / "runs", "teacher")
+    form = f"models.teacher={{name: mlp, hidden: [24], weights: {folder / 'student-best.safetensors'}}}"
+    pixels = images()
+    torch.testing.assert_close(joined(lab / "kd.yaml", form).network(pixels), joined(lab / "kd.yaml").network(pixels))

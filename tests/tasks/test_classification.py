@@ -87,3 +87,14 @@ def test_selection_takes_accuracy_first_and_then_the_likelihood() -> None:
 def test_smoothing_is_a_share(wrong: float) -> None:
     with pytest.raises(ValidationError):
         Classification(label_smoothing=wrong)
+
+
+def test_mixed_labels_are_smoothed_and_rows_without_a_label_stay_zero() -> None:
+    logits = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0.7, 0.3, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+    task = Classification(label_smoothing=0.2)
+    smoothed = 0.8 * labels + 0.2 * labels.sum(-1, keepdim=True) / 4
+    expected = -(smoothed * logits.log_softmax(-1)).sum() / 3
+    torch.testing.assert_close(task.supervised(ForwardPass(logits, {}), (None, labels)), expected)
+    hard = task.supervised(ForwardPass(logits[2:], {}), (None, torch.tensor([3])))
+    torch.testing.assert_close(task.supervised(ForwardPass(logits[2:], {}), (None, labels[2:])), hard)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+from accelerate.utils import LoggerType
 
-from limbeck.core.errors import TrainingError
-from limbeck.train.devices import open_accelerator
+from limbeck.core.errors import MissingPackage, TrainingError
+from limbeck.train.devices import check_trackers, open_accelerator
 
 
 def test_precisions_follow_each_other_in_one_process() -> None:
@@ -24,3 +26,22 @@ def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch: pytest.
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match=r"expected 2 processes \(WORLD_SIZE\), Accelerate found 1"):
         open_accelerator("fp32")
+
+
+def test_an_unknown_tracker_has_close_names() -> None:
+    with pytest.raises(TrainingError, match="no tracker is called 'tensorbord'; close: tensorboard"):
+        open_accelerator("fp32", trackers=("tensorbord",))
+
+
+def test_a_tracker_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limbeck.train.devices.get_available_trackers", list)
+    with pytest.raises(MissingPackage, match=r"tensorboard is not installed.*pip install 'limbeck\[trackers\]'"):
+        check_trackers(["tensorboard"])
+    with pytest.raises(TrainingError, match=r"wandb is not installed. Install it with: pip install wandb"):
+        check_trackers(["wandb"])
+
+
+def test_trackers_that_are_installed_or_registered_by_the_user_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "diary", object)
+    monkeypatch.setattr("limbeck.train.devices.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    check_trackers(["tensorboard", "diary"])

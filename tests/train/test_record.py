@@ -9,8 +9,9 @@ from limbeck.core.errors import Interrupted
 from limbeck.methods.kd import KD
 from limbeck.train.batches import Cycle
 from limbeck.train.checkpoints import load_checkpoint
+from limbeck.train.devices import open_accelerator
 from limbeck.train.fit import fit
-from limbeck.train.record import to_device
+from limbeck.train.record import Record, to_device
 from little import image_batch, values
 from train.fakes import distiller, plain, scripted
 from train.stopping import Stopped
@@ -24,7 +25,7 @@ def test_a_batch_that_is_there_already_is_the_same_object() -> None:
     assert to_device(batch, torch.device("meta"))[0].device.type == "meta"
 
 
-@pytest.mark.parametrize(("interval", "between"), [("3 steps", True), ("0 seconds", True), ("9 minutes", False)])
+@pytest.mark.parametrize(("interval", "between"), [("3 steps", True), ("0.000001 seconds", True), ("9 minutes", False)])
 def test_checkpoints_come_in_steps_or_in_time(tmp_path: Path, interval: str, between: bool) -> None:
     fit(distiller(), DATA, plain("7 steps", checkpoint=interval), folder=tmp_path, progress=False)
     *older, newest = sorted((tmp_path / "checkpoints").iterdir())
@@ -57,3 +58,23 @@ def test_a_checkpoint_holds_no_frozen_network(tmp_path: Path) -> None:
     fit(distiller(KD()), DATA, plain("2 steps"), folder=tmp_path, progress=False)
     _, state = load_checkpoint(tmp_path / "checkpoints") or (None, {})
     assert {name.split(".")[1] for name in state["distiller"]} == {"student"}
+
+
+def test_the_loss_scale_survives_an_interruption(tmp_path: Path) -> None:
+    def record(scale: float) -> Record:
+        accelerator = open_accelerator("fp32")
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        arguments = {"folder": tmp_path, "validation": None, "title": "t", "total": 2, "visible": False}
+        return Record(distiller(), DATA, plain("2 steps"), accelerator=accelerator, **arguments)
+
+    before = record(8.0)
+    before.position.total = 1
+    before.checkpoint([])
+    after = record(1.0)
+    assert after._accelerator.scaler.get_scale() == 8.0
+
+
+def test_without_loss_scaling_none_is_saved(tmp_path: Path) -> None:
+    fit(distiller(), DATA, plain("1 steps"), folder=tmp_path, progress=False)
+    _, state = load_checkpoint(tmp_path / "checkpoints") or (None, {})
+    assert set(state) == {"distiller", "optimizers", "ema"}

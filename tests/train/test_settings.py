@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from limbeck.recipe import shipped
 from limbeck.train.settings import (
     LARS,
     NOT_DETERMINING,
@@ -91,3 +93,45 @@ def test_tables_name_their_classes() -> None:
 
 def test_what_is_said_not_to_determine_exists() -> None:
     assert set(NOT_DETERMINING) <= set(Train.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("field", ["length", "evaluate", "log", "checkpoint"])
+@pytest.mark.parametrize("text", ["0 steps", "0.0 epochs"])
+def test_an_amount_of_nothing_is_refused_but_for_the_warm_up(field: str, text: str) -> None:
+    with pytest.raises(ValidationError, match=f"{field}\n.*expected more than 0, got '{text}'"):
+        Train(**{field: text})
+    assert Cosine(warmup=text).warmup == text.replace("0.0", "0")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("60 epoch", "60 epochs"),
+        (" 60  epochs ", "60 epochs"),
+        ("60.0epochs", "60 epochs"),
+        ("060 epochs", "60 epochs"),
+        ("0.50 epochs", "0.5 epochs"),
+        ("0.00000001 epochs", "0.00000001 epochs"),
+        ("1 epochs", "1 epochs"),
+        ("1 step", "1 steps"),
+        ("10000000 steps", "10000000 steps"),
+    ],
+)
+def test_a_length_has_one_spelling(text: str, canonical: str) -> None:
+    assert Train(length=text).length == Train(evaluate=text).evaluate == canonical
+    assert Train(checkpoint=text).checkpoint == Cosine(warmup=text).warmup == canonical
+
+
+def test_defaults_and_shipped_recipes_keep_their_spelling() -> None:
+    made = Train()
+    assert Train(**{name: getattr(made, name) for name in ("length", "evaluate", "checkpoint", "log")}) == made
+    for path in shipped.root().rglob("*.yaml"):
+        text = path.read_text()
+        written = [*re.findall(r"length: ([^,}\n]+)", text), *re.findall(r"warmup: ([^,}\n]+)", text)]
+        assert [Cosine(warmup=length).warmup for length in written] == written
+
+
+def test_nesterov_needs_a_momentum() -> None:
+    with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
+        SGD(nesterov=True, momentum=0.0)
+    assert SGD(nesterov=True).nesterov

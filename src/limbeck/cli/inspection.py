@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.pipeline import Experiment
 from limbeck.core.distiller import Distiller
-from limbeck.core.net import Kind
 from limbeck.evaluate.cost import flops, parameters
 from limbeck.evaluate.memory import peak_memory
 from limbeck.recipe.execute import Context, training_batches
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.recipe.networks import join
+from limbeck.recipe.preflight import assemble
 from limbeck.train.fit import stage_lengths
 
 if TYPE_CHECKING:
@@ -28,12 +27,9 @@ def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
     dataset = context.dataset(run)
     facts = ", ".join(f"{key} {value}" for key, value in dataset.description.items() if value not in ("", None))
     yield f"\n[bold]Data[/]  {facts}"
-    frozen = [role for role, kind in run.recipe.method.roles().items() if kind is Kind.FROZEN]
-    joined = {role: join(run, role, dataset, frozen=role in frozen, trained=False) for role in run.recipe.models}
+    distiller, joined = assemble(run, context)
     batches = training_batches(run, dataset, context)
     example = next(iter(batches.batches()))[0]
-    models = {role: one.network for role, one in joined.items()}
-    distiller = Distiller(run.recipe.method, run.recipe.task, models, example, seed=run.seed)
     yield _networks(run, distiller, example)
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)

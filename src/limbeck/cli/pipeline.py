@@ -11,11 +11,12 @@ from limbeck.core.errors import RunError
 from limbeck.data.dataset import Dataset
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.collect import collect
-from limbeck.recipe.execute import Context, execute, remove
+from limbeck.recipe.execute import Context, bring_back, execute, remeasure, set_aside
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, baseline_of, plan
 from limbeck.recipe.measure import tested_part
 from limbeck.recipe.networks import delivered
+from limbeck.recipe.preflight import preflight
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.results import Results
 
@@ -101,21 +102,50 @@ def run(
     context = context or Context()
     planned = experiment(reference, overrides, root=Path(root))
     main = context.processes.is_main_process
-    if fresh and main:
-        for one in planned.runs:
-            remove(one)
-    context.processes.wait_for_everyone()
-    already = all(RunFolder(one.folder).state == "finished" for one in planned.all_runs)
+    _prepare(planned, context, fresh=fresh)
     for one in planned.all_runs:
         execute(one, context)
     recipe = planned.resolved.recipe
+    if main and recipe.evaluate.latency:
+        _time(planned, context)
     exports = export(planned, recipe.export, context) if main else []
     results = replace(collect(planned.runs, planned.baselines, context), exports=exports)
-    if main and recipe.report and not (already and planned.report_path.is_file()):
-        from limbeck.report import write_report
-
-        write_report(results, planned.report_path)
+    if main and recipe.report:
+        _report(planned, results)
     return results
+
+
+def _prepare(planned: Experiment, context: Context, *, fresh: bool) -> None:
+    """Find what is wrong before anything is trained; with `fresh`, put finished runs aside until they are replaced."""
+    asked = planned.runs if fresh and context.processes.is_main_process else ()
+    for one in asked:
+        set_aside(one)
+    context.processes.wait_for_everyone()
+    try:
+        preflight(list(planned.all_runs), context)
+    except BaseException:
+        for one in asked:
+            bring_back(one)
+        raise
+
+
+def _time(planned: Experiment, context: Context) -> None:
+    """Measure runs again that were finished when nobody asked how fast their networks are."""
+    for one in planned.all_runs:
+        if not RunFolder(one.folder).read("costs.json", keys=("student",))["student"]["latency"]:
+            remeasure(one, context)
+
+
+def _report(planned: Experiment, results: Results) -> None:
+    """Write the page, unless the one that is there shows the same runs and exports."""
+    shown = [run.folder.name for run in planned.all_runs] + [str(entry) for entry in results.exports]
+    reports, path = planned.folder.read("run.json").get("reports", {}), planned.report_path
+    if path.is_file() and reports.get(path.name) == shown:
+        return
+    from limbeck.report import write_report
+
+    write_report(results, path)
+    planned.folder.update(reports={**reports, path.name: shown})
 
 
 def export(
@@ -130,7 +160,7 @@ def export(
 
     folder, first = planned.folder, planned.runs[0]
     known = {entry["format"]: entry for entry in folder.read("run.json").get("exports", ())}
-    wanted = [name for name in formats if again or name not in known or not Path(known[name]["path"]).is_file()]
+    wanted = [name for name in formats if again or name not in known or not (folder / known[name]["path"]).is_file()]
     if wanted:
         writers = {name: exporter(name) for name in wanted}  # an unknown format is refused before anything is loaded
         dataset = context.dataset(first)
@@ -138,11 +168,11 @@ def export(
         samples = _samples(dataset)
         for name, write in writers.items():
             context.say(f"exporting {name} and comparing it with the live network on {len(samples)} images")
-            path = folder / f"exports/student{SUFFIXES[name]}"
-            written = write(network, path, samples, metadata=metadata)
-            known[name] = {**asdict(written), "path": str(written.path), "detail": dict(written.detail)}
+            place = f"exports/student{SUFFIXES[name]}"
+            written = write(network, folder / place, samples, metadata=metadata)
+            known[name] = {**asdict(written), "path": place, "detail": dict(written.detail)}
         folder.update(exports=list(known.values()))
-    return [known[name] for name in formats]
+    return [{**known[name], "path": str(folder / known[name]["path"])} for name in formats]
 
 
 def _samples(dataset: Dataset) -> Any:

@@ -7,6 +7,7 @@ meets half a file after a crash or on a full disk, and an older file of that nam
     atomic_path        for libraries that insist on a path of their own
     write_json         a small document
     append_line        one line of a log: whole as well, but without the cost of a flush to the disk
+    disk_errors        for whoever else makes files and folders
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         Exception: whatever the body raises; `path` is then untouched and no temporary is left.
     """
     final = Path(path)
-    with _disk_errors(final):
+    with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         # A trimmed name, because the whole name of a file may already be as long as the file system allows.
         handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:80]}.", suffix=TEMPORARY)
@@ -121,7 +122,7 @@ def append_line(path: str | Path, line: str) -> None:
         raise ValueError(f"expected one line of text, came one with a line break: {line[:80]!r}; write it in two calls")
     data = f"{line}\n".encode()
     log = Path(path)
-    with _disk_errors(log):
+    with disk_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab", buffering=0) as file:
             start = file.seek(0, os.SEEK_END)
@@ -129,6 +130,30 @@ def append_line(path: str | Path, line: str) -> None:
             if file.write(data) != len(data):
                 file.truncate(start)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into a RunError that names the file and the next action.
+
+    Args:
+        path: what the body writes or makes.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written.
+        Exception: whatever else the body raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        refusal = _refusal(error, path)
+        if refusal is None:
+            raise
+        if refusal.errno in _FULL:
+            advice = f"free space on the disk of {path.parent.absolute()} and run the same command again"
+        else:
+            advice = "make the folder writable, or choose another one, and run the same command again"
+        raise RunError(f"cannot write {path}: {refusal.strerror}; {advice}") from error
 
 
 def _flush(path: Path) -> None:
@@ -140,26 +165,13 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals into a RunError that names the file and the next action."""
-    try:
-        yield
-    except Exception as error:
-        refusal = _refusal(error)
-        if refusal is None:
-            raise
-        if refusal.errno in _FULL:
-            advice = f"free space on the disk of {path.parent.absolute()} and run the same command again"
-        else:
-            advice = "make the folder writable, or choose another one, and run the same command again"
-        raise RunError(f"cannot write {path}: {refusal.strerror}; {advice}") from error
-
-
-def _refusal(error: BaseException | None) -> OSError | None:
+def _refusal(error: BaseException | None, path: Path) -> OSError | None:
     """The disk's refusal behind an error: torch's and other writers wrap it in exceptions of their own."""
+    own = {str(path), *map(str, path.parents)}  # a place such as /proc says of a new folder that it does not exist
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL + _REFUSED:
+            return error
+        if isinstance(error, FileNotFoundError) and str(error.filename) in own:
             return error
         error = error.__cause__ or error.__context__
     return None

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from limbeck.core.bridge import inner
+from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.taps import StopAtTap, Taps
 
@@ -69,6 +71,9 @@ class Net(nn.Module):
         Args:
             batch: whatever the task understands.
             until: a tap of this network; the pass stops there and its output is `None`.
+
+        Raises:
+            MethodError: the network normalises over the batch, and this one is too small for that.
         """
         quiet = self._quiet(batch)
         for known, reached, detached, forward_pass in self._memo:
@@ -93,6 +98,13 @@ class Net(nn.Module):
                 output = self._run(self.model, batch)
         except StopAtTap:
             pass
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # torch has no error class of its own for it
+                raise
+            raise MethodError(
+                f"BatchNorm in {type(inner(self.model)).__name__} needs a batch of at least 2 to train on ({error}); "
+                "set a larger data.batch"
+            ) from error
         finally:
             seen = self._taps.stop()
         return ForwardPass(output, seen)

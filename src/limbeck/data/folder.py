@@ -46,7 +46,8 @@ class Folder(Pictures):
         """The images of each split.
 
         Raises:
-            DataError: no class folders, a class without images, or a class that train does not have.
+            DataError: no class folders, a class without images, a class that train does not have, or a folder or
+                broken link that is called like an image.
         """
         folders = self._folders()
         classes = tuple(_classes_in(folders["train"]))
@@ -83,9 +84,16 @@ def _labelled(folder: Path, classes: tuple[str, ...]) -> Labelled:
 
 def _classes_in(folder: Path) -> dict[str, list[Path]]:
     def images(below: Path) -> list[Path]:
-        return sorted(path for path in below.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+        return sorted(_file(path) for path in below.rglob("*") if path.suffix.lower() in ENDINGS)
 
     return {path.name: images(path) for path in _subfolders(folder)}
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a link that leads nowhere" if path.is_symlink() else "no file"
+        raise DataError(f"{path} is called like an image but is {kind}; rename or remove it")
+    return path
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -136,7 +136,9 @@ def _opened(data: bytes, name: str) -> Image:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # its text names our buffer, which tells nothing
+        raise DataError(f"{name} is damaged or is not an image. Replace or remove it") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{name} is damaged or is not an image: {error}. Replace or remove it") from error
     # cameras store how they were held; read all images upright, as `datasets` and browsers do
     return ImageOps.exif_transpose(image) if image.getexif() else image

@@ -121,6 +121,9 @@ class ImageData(ABC):
             DataError: files are missing or damaged, or the cuts leave nothing to learn from.
         """
         found = self.find()
+        if len(found.classes) < 2:
+            named = ", ".join(found.classes) or "none"
+            raise DataError(f"{self.name}: expected at least two classes to tell apart, got {named}")
         if not len(found.train):
             raise DataError(f"{self.name}: there are no training images")
         train, validation = self._held_out(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from limbeck.core.errors import ModelError, close
+from limbeck.core.errors import LimbeckError, ModelError, close
 from limbeck.models import ZOO
 from limbeck.models.arguments import Builder, Interface, check_names, named_parameters
 
@@ -25,10 +25,10 @@ def build_from_path(path: str, arguments: Mapping[str, Any], interface: Interfac
         pretrained: passed if true; the callable must then have such an argument.
 
     Raises:
-        ModelError: the path leads nowhere, or the arguments do not fit the signature.
+        ModelError: the path leads nowhere, the arguments do not fit the signature, or the callable itself raises.
     """
     builder = _found(path)
-    return builder(**_fitting(path, builder, arguments, interface, pretrained=pretrained))
+    return _called(path, builder, _fitting(path, builder, arguments, interface, pretrained=pretrained))
 
 
 def build_from_zoo(name: str, arguments: Mapping[str, Any], interface: Interface, *, pretrained: bool) -> object:
@@ -41,7 +41,7 @@ def build_from_zoo(name: str, arguments: Mapping[str, Any], interface: Interface
         pretrained: must be false: no weights are published for these networks.
 
     Raises:
-        ModelError: the arguments do not fit, or weights were asked for.
+        ModelError: the arguments do not fit, weights were asked for, or the network cannot be built with them.
     """
     if pretrained:
         raise ModelError(f"{name} has no published weights; train it, or give `weights: PATH`")
@@ -49,7 +49,7 @@ def build_from_zoo(name: str, arguments: Mapping[str, Any], interface: Interface
     builder = getattr(importlib.import_module(f"limbeck.models.{file}"), function)
     values = _fitting(name, builder, arguments, interface, pretrained=False)
     try:
-        return pydantic.validate_call(config=pydantic.ConfigDict(strict=True))(builder)(**values)
+        return _called(name, pydantic.validate_call(config=pydantic.ConfigDict(strict=True))(builder), values)
     except pydantic.ValidationError as error:
         wrong = (f"{_where(e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
         raise ModelError(f"{name} cannot be built; " + "; ".join(wrong)) from error
@@ -94,6 +94,15 @@ def _fitting(
     except TypeError as error:
         raise ModelError(f"{name} cannot be built: {error}") from error
     return values
+
+
+def _called(name: str, builder: Builder, values: Mapping[str, Any]) -> object:
+    try:
+        return builder(**values)
+    except (LimbeckError, pydantic.ValidationError):
+        raise
+    except Exception as error:  # a builder can fail in any way
+        raise ModelError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def _where(location: tuple[int | str, ...]) -> str:

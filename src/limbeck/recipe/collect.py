@@ -34,7 +34,7 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
     entries += [_student(run, "alone", frozen, teacher=first) for run in baselines]
     entries += [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
     folder = RunFolder(first.folder)
-    facts = folder.read("run.json")
+    facts = folder.read("run.json", keys=("versions", "notes"))
     dataset = context.dataset(first)
     return Results(
         title=first.recipe.name or first.name,
@@ -42,7 +42,7 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         classes=dataset.classes,
         dataset=dataset,
         entries=entries,
-        exports=facts.get("exports", ()),
+        exports=[{**entry, "path": str(folder / entry["path"])} for entry in facts.get("exports", ())],
         versions=facts["versions"],
         notes=[*facts["notes"], *_label_notes(first, dataset, bool(frozen))],
     )
@@ -69,22 +69,22 @@ def _teacher(run: Run, role: str) -> Entry:
         role,
         seed=upstream.seed if upstream is not None else 0,
         network=network_name(run, role),
-        cost=folder.read("costs.json")[role],
+        cost=folder.read("costs.json", keys=(role,))[role],
         curves=trained.curves if trained else (),
-        seconds=trained.read("run.json")["seconds"] if trained else None,
+        seconds=trained.read("run.json", keys=("seconds",))["seconds"] if trained else None,
     )
 
 
 def _student(run: Run, role: Role, frozen: Sequence[str], *, teacher: Run) -> Entry:
     folder = RunFolder(run.folder)
-    facts = folder.read("run.json")
+    facts = folder.read("run.json", keys=("selected", "seconds"))
     entry = _entry(
         role,
         run,
         facts["selected"],
         seed=run.seed,
         network=network_name(run),
-        cost=folder.read("costs.json")["student"],
+        cost=folder.read("costs.json", keys=("student",))["student"],
         curves=folder.curves,
         seconds=facts["seconds"],
         selected=facts["selected"],
@@ -96,7 +96,7 @@ def _student(run: Run, role: Role, frozen: Sequence[str], *, teacher: Run) -> En
 
 def _entry(role: Role, run: Run, name: str, **facts: Any) -> Entry:
     folder = RunFolder(run.folder)
-    measured = folder.read("evaluation.json")[name]
+    measured = folder.read("evaluation.json", keys=(name,))[name]
     if not measured:
         raise RunError(f"{run.name}: the data has neither a test nor a validation split, so nothing can be measured")
     metrics = {key: value for key, value in measured.items() if key not in ("per_class", "samples")}

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,14 +75,35 @@ def execute(run: Run, context: Context) -> None:
         return
     main = context.processes.is_main_process
     with folder.locked() if main else nullcontext(), _cleared_on_failure(folder, main):
+        if context.processes.num_processes == 1 and folder.state == "finished":
+            return  # another command finished it between the look and the lock
         _Training(run, folder, context).run()
+        if main:
+            shutil.rmtree(_aside(run.folder), ignore_errors=True)
     context.processes.wait_for_everyone()
 
 
-def remove(run: Run) -> None:
-    """Delete a run's folder, so that it is done again."""
+def set_aside(run: Run) -> None:
+    """Put a finished run's folder aside, so that it is done again; it comes back if that fails."""
+    if not run.folder.exists():
+        return
     with RunFolder(run.folder).locked():
-        shutil.rmtree(run.folder)
+        shutil.rmtree(_aside(run.folder), ignore_errors=True)
+        run.folder.rename(_aside(run.folder))
+
+
+def bring_back(run: Run) -> None:
+    """Undo `set_aside`, unless the run has been begun again since."""
+    _bring_back(run.folder)
+
+
+def _bring_back(folder: Path) -> None:
+    if _aside(folder).is_dir() and not folder.exists():
+        _aside(folder).rename(folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.before")
 
 
 @contextmanager
@@ -92,6 +114,7 @@ def _cleared_on_failure(folder: RunFolder, main: bool) -> Iterator[None]:
     except BaseException:
         if main and not any((folder / "checkpoints").glob("step-*.pt")):
             shutil.rmtree(folder.path, ignore_errors=True)
+            _bring_back(folder.path)
         raise
 
 
@@ -148,6 +171,10 @@ class _Training:
             split = "validation" if part is self.dataset.validation else "test"
             name = network_name(self.run_, role)
             self._say(f"{role} ({name}): {metrics['accuracy']:.2%} on the {split} split, seen as the student sees it")
+            if metrics["accuracy"] < 1.5 / len(self.dataset.classes):
+                self._say(
+                    f"Note: {role} does little better than guessing here; look at its weights, classes and pixels"
+                )
 
     def _placed(self, role: str) -> nn.Module:
         return self.joined[role].network.to(self.context.processes.device)

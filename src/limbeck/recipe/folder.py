@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from limbeck.core.errors import RunError
-from limbeck.core.files import TEMPORARY, write_json
+from limbeck.core.errors import RunError, WeightsError
+from limbeck.core.files import TEMPORARY, disk_errors, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
 
 State = Literal["absent", "unfinished", "finished"]
 Which = Literal["best", "last"]
@@ -50,16 +53,37 @@ class RunFolder:
             return "absent"
         return "finished" if self.read("run.json").get("state") == "finished" else "unfinished"
 
-    def read(self, name: str) -> dict[str, Any]:
-        """A JSON file of the folder; raises RunError when it is missing or damaged."""
+    def read(self, name: str, *, keys: Iterable[str] = ()) -> dict[str, Any]:
+        """A JSON object in a file of the folder.
+
+        Args:
+            name: of the file.
+            keys: that the object must have.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
         path = self.path / name
         try:
-            document: dict[str, Any] = json.loads(path.read_text())
+            document = _object(path.read_text())
         except FileNotFoundError as error:
             raise RunError(f"{path} does not exist: the run is not finished; run its recipe first") from error
         except (ValueError, OSError) as error:
-            raise RunError(f"{path} is damaged ({error}); run the recipe again with --fresh") from error
+            raise _damaged(path, error) from error
+        missing = [key for key in keys if key not in document]
+        if missing:
+            raise _damaged(path, f"it has no {', '.join(map(repr, missing))}")
         return document
+
+    def load_weights(self, network: nn.Module, which: Which) -> None:
+        """Copy the delivered weights into a network; raises RunError when their file is missing or damaged."""
+        from limbeck.models.weights import load_weights
+
+        path = self.path / f"student-{which}.safetensors"
+        try:
+            load_weights(network, path)
+        except WeightsError as error:
+            raise _damaged(path, error) from error
 
     def update(self, **values: Any) -> None:
         """Change keys of `run.json`."""
@@ -68,26 +92,42 @@ class RunFolder:
 
     @property
     def curves(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
+        """The lines of `metrics.jsonl`; raises RunError when one of them is damaged."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        try:
+            return [_object(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        except (ValueError, OSError) as error:
+            raise _damaged(path, error) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder; the system lets go of it when the process ends, however it ends.
 
         Raises:
-            RunError: another process trains there.
+            RunError: another process trains there, or the folder cannot be made or written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunError(f"another process is training {self.path}; wait for it, or stop it") from error
-            for half in self.path.rglob(f".*{TEMPORARY}"):  # of a process that was killed while it wrote
-                half.unlink(missing_ok=True)
+            with disk_errors(self.path):
+                for half in self.path.rglob(f".*{TEMPORARY}"):  # of a process that was killed while it wrote
+                    half.unlink(missing_ok=True)
             yield
         finally:
             os.close(handle)
+
+
+def _object(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"expected a JSON object, got {text[:40]!r}")
+    return document
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"{path} is damaged ({reason}); run the recipe again with --fresh")

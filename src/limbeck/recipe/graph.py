@@ -8,7 +8,6 @@ hash names its folder, so that the same thing asked twice is one run and any cha
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,17 +15,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from limbeck.core.errors import RecipeError
+from limbeck.core.errors import RecipeError, close
+from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.models import Ensemble, From, Network, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
+from limbeck.recipe.sources import source_digest
 from limbeck.train.settings import NOT_DETERMINING, Train
 
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
 
-_NOT_DETERMINING_DATA = ("root", "workers", "memory")
+_NOT_DETERMINING_DATA = ("root", "workers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,8 @@ class Run:
     def determining(self) -> dict[str, Any]:
         """What determines the result, as plain data."""
         data = {k: v for k, v in self.canonical["data"].items() if k not in _NOT_DETERMINING_DATA}
+        if data.get("memory") == "auto":  # follows from the files; on disk the mean and deviation come from a sample
+            del data["memory"]
         train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
         return {
             "format": FORMAT,
@@ -112,6 +115,7 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
     if resolved.reference in _asking:
         chain = " -> ".join((*_asking, resolved.reference))
         raise RecipeError([resolved.problem("models", f"the recipe stands on itself: {chain}")])
+    _check_roles(resolved)
     asking, upstream = (*_asking, resolved.reference), {}
     for role, form in resolved.recipe.models.items():
         members = (
@@ -121,6 +125,24 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
             if isinstance(member, From):
                 upstream[key] = _upstream(resolved, role, member, seed, root, asking)
     return Run(resolved.name, resolved.recipe, resolved.canonical, seed, root, upstream)
+
+
+def _check_roles(resolved: Resolved) -> None:
+    """Networks without a role in the method, and teachers without a network, before anything is trained."""
+    name, given = resolved.canonical["method"]["name"], resolved.recipe.models
+    roles = resolved.recipe.method.roles()
+    problems = [
+        resolved.problem(f"models.{role}", f"{name} has no role {role!r}; {close(role, roles)}")
+        for role in given
+        if role not in roles
+    ]
+    problems += [
+        resolved.problem("models", f"{name} needs a network for the role {role!r}")
+        for role, kind in roles.items()
+        if kind is Kind.FROZEN and role not in given
+    ]
+    if problems:
+        raise RecipeError(problems)
 
 
 def _upstream(resolved: Resolved, role: str, form: From, seed: int, root: Path, asking: tuple[str, ...]) -> Run:
@@ -179,13 +201,6 @@ def _with_source(plain: Any) -> Any:
         made = {key: _with_source(value) for key, value in plain.items()}
         name = plain.get("name")
         if isinstance(name, str) and ":" in name:
-            made["source"] = _source(name.partition(":")[0])
+            made["source"] = source_digest(name.partition(":")[0])
         return made
     return [_with_source(item) for item in plain] if isinstance(plain, list | tuple) else plain
-
-
-def _source(module: str) -> str:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None or not Path(found.origin).is_file():
-        return ""
-    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()

@@ -15,8 +15,7 @@ from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.classification import compare, measure
 from limbeck.evaluate.cost import measure_cost
 from limbeck.evaluate.predictions import Predictions, predict
-from limbeck.models.weights import load_weights
-from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.schema import Recipe
 
 
@@ -59,8 +58,9 @@ class Measurement:
     def write(self) -> None:
         """`evaluation.json`, `predictions-*.safetensors` and `costs.json`."""
         evaluation = {role: self._evaluate(role, network) for role, network in self._frozen.items()}
-        for which in ("last", "best"):
-            load_weights(inner(self._student), self._folder / f"student-{which}.safetensors")
+        delivered: tuple[Which, ...] = ("last", "best")
+        for which in delivered:
+            self._folder.load_weights(inner(self._student), which)
             evaluation[which] = self._evaluate(which, self._student, compared=bool(self._frozen))
         write_json(self._folder / "evaluation.json", evaluation)
         costs = {name: self._cost(network) for name, network in {**self._frozen, "student": self._student}.items()}

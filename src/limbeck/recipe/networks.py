@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy
 import torch
 from torch import nn
 
@@ -18,10 +21,13 @@ from limbeck.data.dataset import Dataset
 from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.models.build import build
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
-from limbeck.models.weights import load_weights
+from limbeck.models.weights import load_weights, read_metadata
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.models import Ensemble, From, Network, Normalize
+
+STATED = ("classes", "mean", "std", "channels", "height", "width")
+"""What a file of weights says of its network."""
 
 
 @dataclass
@@ -53,6 +59,8 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, trained: bool =
         ModelError: it cannot be built, has no weights though it is to teach, or lacks classes of the data.
     """
     form = run.recipe.models[role]
+    if isinstance(form, Ensemble) and not frozen:
+        raise ModelError(f"models.{role}: an ensemble can teach, but it cannot be trained; give one network")
     if not isinstance(form, Ensemble):
         return _member(run, form, role, dataset, frozen=frozen, trained=trained)
     members = [
@@ -69,7 +77,9 @@ def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, froz
         if trained or RunFolder(upstream.folder).state == "finished":
             return _from_run(upstream, role, dataset)
         described = join(upstream, "student", upstream.recipe.data.load(), frozen=False, trained=False).description
-        return _on(dataset, described or {}, rebuild(described or {}), role, upstream.name)
+        return _on(
+            dataset, described or {}, rebuild(described or {}), role, who=f"models.{role} (from {upstream.name})"
+        )
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
         raise ModelError(
             f"models.{role}: {form.name} is to teach but has no weights; give it `from: recipe.yaml`, "
@@ -79,31 +89,57 @@ def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, froz
 
 
 def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
-    outputs, published_head = form.classes, form.pretrained and frozen and not form.classes
+    stated = _stated(form)
+    outputs = form.classes or (stated.classes if stated else None)
+    published_head = form.pretrained and frozen and not outputs
+    height, width = stated.size if stated else (dataset.height, dataset.width)
     described: dict[str, Any] = {
         "name": form.name,
         "arguments": dict(form.arguments),
         "count": None if published_head else len(outputs or dataset.classes),
-        "channels": dataset.channels,
-        "height": dataset.height,
-        "width": dataset.width,
+        "channels": stated.channels if stated else dataset.channels,
+        "height": height,
+        "width": width,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(Random(f"{seed}/{role}").getrandbits(63))  # noqa: S311 - not for secrets
-        network = rebuild(described, pretrained=form.pretrained)
-    if form.weights:
-        load_weights(network, form.weights)
-    published = preprocessing_of(network, form.name) if form.pretrained else None
+    network = _seeded(described, form, f"{seed}/{role}")
+    published = preprocessing_of(network, form.name) if form.pretrained else stated
     if published_head:
         outputs = published.classes if published else None
         if outputs is None:
             raise ModelError(f"models.{role}: {form.name} does not say what its outputs mean; list them in `classes`")
-    bridge = _bridge_of(form, role, dataset, published)
-    columns = match_classes(outputs or dataset.classes, dataset.classes, who=f"models.{role}")
-    described |= {"classes": list(outputs or dataset.classes), **bridge}
+    described |= {"classes": list(outputs or dataset.classes), **_bridge_of(form, role, dataset, published)}
     _check_outputs(network, described, role)
-    notes = _notes(role, described, dataset)
-    return Joined(_bridged(network, described, columns), described, notes)
+    joined = _on(dataset, described, network, role, who=f"models.{role}")
+    if frozen and not (form.pretrained or form.weights):
+        joined.notes.append(f"{role}: no weights are given, so it teaches what {form.name} itself put into it")
+    return joined
+
+
+def _seeded(described: dict[str, Any], form: Network, seed: str) -> nn.Module:
+    """The network with its first weights, whichever generator its code draws them from."""
+    number = Random(seed).getrandbits(63)  # noqa: S311 - not for secrets
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        random.seed(number)
+        numpy.random.seed(number % 2**32)  # noqa: NPY002 - a user's network may draw from NumPy's global generator
+        network = rebuild(described, pretrained=form.pretrained)
+    if form.weights:
+        load_weights(network, form.weights)
+    return network
+
+
+def _stated(form: Network) -> Preprocessing | None:
+    """What a file of weights says of its network: in its header, as our exports do, or in `network.json` beside it."""
+    if form.weights is None or not form.weights.endswith(".safetensors"):
+        return None
+    beside = Path(form.weights).parent / "network.json"
+    facts = {key: json.loads(value) for key, value in read_metadata(form.weights).items() if key in STATED}
+    if not facts and beside.is_file():
+        facts = RunFolder(beside.parent).read(beside.name)
+    if not all(key in facts for key in STATED):
+        return None
+    size = (facts["height"], facts["width"])
+    return Preprocessing(tuple(facts["mean"]), tuple(facts["std"]), facts["channels"], size, tuple(facts["classes"]))
 
 
 def _check_outputs(network: nn.Module, described: dict[str, Any], role: str) -> None:
@@ -142,18 +178,20 @@ def _bridge_of(form: Network, role: str, dataset: Dataset, published: Preprocess
 def _from_run(upstream: Run, role: str, dataset: Dataset) -> Joined:
     """The delivered network of a finished run, on this run's data."""
     folder = RunFolder(upstream.folder)
-    described = folder.read("network.json")
+    described = folder.read("network.json", keys=("name", "arguments", "count", *STATED))
     network = rebuild(described)
-    load_weights(network, folder / "student-best.safetensors")
-    return _on(dataset, described, network, role, upstream.name)
+    folder.load_weights(network, "best")
+    return _on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})")
 
 
-def _on(dataset: Dataset, described: dict[str, Any], network: nn.Module, role: str, origin: str) -> Joined:
+def _on(dataset: Dataset, described: dict[str, Any], network: nn.Module, role: str, *, who: str) -> Joined:
+    """A network of a description on this data: its classes matched, its pixels bridged."""
     if described["channels"] == 1 < dataset.channels:
         raise ModelError(
-            f"models.{role}: the network of {origin} takes grey images, these have {dataset.channels} channels"
+            f"{who}: the network takes grey images, these have {dataset.channels} channels; "
+            "set data.channels: 1 where the data set has that key, or take another network"
         )
-    columns = match_classes(described["classes"], dataset.classes, who=f"models.{role} (from {origin})")
+    columns = match_classes(described["classes"], dataset.classes, who=who)
     return Joined(_bridged(network, described, columns), described, _notes(role, described, dataset))
 
 
@@ -164,13 +202,10 @@ def delivered(run: Run, dataset: Dataset) -> tuple[nn.Module, dict[str, str]]:
         RunError: the run is not finished.
     """
     folder = RunFolder(run.folder)
-    selected = folder.read("run.json")["selected"]
+    selected = folder.read("run.json", keys=("selected",))["selected"]
     joined = _from_run(run, "student", dataset)
-    load_weights(inner(joined.network), folder / f"student-{selected}.safetensors")
-    described = joined.description or {}
-    metadata = {
-        key: json.dumps(described[key]) for key in ("name", "classes", "mean", "std", "channels", "height", "width")
-    }
+    folder.load_weights(inner(joined.network), selected)
+    metadata = {key: json.dumps((joined.description or {})[key]) for key in ("name", *STATED)}
     return joined.network, metadata | {"run": run.folder.name}
 
 

@@ -46,11 +46,16 @@ class Classification:
         logits, labels = forward_pass.output, batch[1]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if labels.is_floating_point():
-            # torch would smooth a row of zeros (no label) into a uniform target: leave mixed labels alone.
-            total = F.cross_entropy(logits, labels.to(logits.dtype), reduction="sum")
+            labels = self._smoothed(labels.to(logits.dtype))
+            total = F.cross_entropy(logits, labels, reduction="sum")
         else:
             total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
         return total / max(len(logits), 1)
+
+    def _smoothed(self, labels: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Torch would smooth a row of zeros (no label) into a uniform target; here it stays a row of zeros."""
+        spread = labels.sum(-1, keepdim=True) / labels.shape[-1]
+        return torch.lerp(labels, spread.expand_as(labels), self.label_smoothing)
 
     def size(self, batch: Any) -> int:
         """The number of images."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import LoggerType
 
-from limbeck.core.errors import TrainingError
+from limbeck.core.errors import MissingPackage, TrainingError, close
 
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -24,11 +27,12 @@ def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: 
         folder: where trackers write.
 
     Raises:
-        TrainingError: fp16 without a GPU, or processes that do not find each other.
+        TrainingError: fp16 without a GPU, a tracker that cannot be used, or processes that do not find each other.
+        MissingPackage: tensorboard is not installed.
     """
+    check_trackers(trackers)
+    check_precision(precision)
     gpu = torch.cuda.is_available()
-    if precision == "fp16" and not gpu:
-        raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     # torch itself says to keep the old option where buffers are not to be synchronised at the start either.
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     AcceleratorState._reset_state(reset_partial_state=False)
@@ -45,3 +49,30 @@ def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: 
     if accelerator.num_processes != expected:
         raise TrainingError(f"expected {expected} processes (WORLD_SIZE), Accelerate found {accelerator.num_processes}")
     return accelerator
+
+
+def check_precision(precision: str) -> None:
+    """Raise TrainingError for fp16 without a GPU."""
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Refuse trackers that Accelerate does not know, or would leave out in silence.
+
+    Args:
+        names: of trackers.
+
+    Raises:
+        TrainingError: an unknown tracker, or one that is not installed.
+        MissingPackage: the same for tensorboard, which limbeck's extra `trackers` installs.
+    """
+    installed = {str(tracker) for tracker in get_available_trackers()}
+    own = LOGGER_TYPE_TO_CLASS.keys() - set(LoggerType.list())  # registered by the user's code
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise TrainingError(f"train.trackers: no tracker is called {name!r}; {close(name, LOGGER_TYPE_TO_CLASS)}")
+        if name == "tensorboard" and name not in installed:
+            raise MissingPackage(name, "trackers")
+        if name not in installed | own:
+            raise TrainingError(f"train.trackers: {name} is not installed. Install it with: pip install {name}")

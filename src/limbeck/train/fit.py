@@ -11,6 +11,7 @@ a checkpoint needs no generator states and a resumed training ends with the bits
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -204,6 +206,8 @@ class _Loop:
         seed = Random(name).getrandbits(63)  # noqa: S311 - not for secrets
         # torch.manual_seed gives the same numbers, but notes a whole stack trace for every kind of device not in use.
         torch.default_generator.manual_seed(seed)
+        random.seed(seed)  # a user's network may draw from these two
+        numpy.random.seed(seed % 2**32)  # noqa: NPY002
         if self.accelerator.device.type == "cuda":
             torch.cuda.manual_seed_all(seed)
 

@@ -25,7 +25,7 @@ def make_optimizers(
         own: trained path -> description.
 
     Raises:
-        MethodError: `own` names a path that no turn of this stage trains.
+        MissingPackage: LARS or LAMB without timm.
     """
     shared = [group for group in groups if group["path"] not in own]
     optimizers = [_make(shared, description)] if shared else []
@@ -33,7 +33,15 @@ def make_optimizers(
 
 
 def check_groups(trained: Sequence[str], own: Mapping[str, Description]) -> None:
-    """Refuse `train.groups` that name a path which no stage trains."""
+    """Refuse `train.groups` that name a path which no stage trains.
+
+    Args:
+        trained: paths that the method's stages train.
+        own: trained path -> description.
+
+    Raises:
+        MethodError: a path of `own` is not among them.
+    """
     for path in own:
         if path not in trained:
             raise MethodError(f"train.groups: {path!r} is no trained path of this method; {close(path, trained)}")

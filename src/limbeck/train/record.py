@@ -85,6 +85,8 @@ class Record:
             distiller.load_state(self.state["distiller"])
             if self._ema is not None:
                 self._ema.load(self.state["ema"])
+            if "scaler" in self.state:
+                accelerator.scaler.load_state_dict(self.state["scaler"])
         path = None if self._folder is None else self._folder / "metrics.jsonl"
         self._metrics = MetricsFile(path, keep_bytes=self.position.log_bytes)
         self._sums, self._last = TermSums(), dict[str, float]()
@@ -192,6 +194,8 @@ class Record:
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "ema": {} if self._ema is None else self._ema.state,
             }
+            if self._accelerator.scaler is not None:  # of fp16: without it the scale is searched for once more
+                state["scaler"] = self._accelerator.scaler.state_dict()
             save_checkpoint(self._folder / "checkpoints", self.position, state)
         self._saved = time.monotonic()
 

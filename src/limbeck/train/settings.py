@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -14,10 +15,8 @@ _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?|minutes?|seconds?)\s
 
 def parse_length(text: str) -> tuple[float, str]:
     """Read "60 epochs", "5000 steps", "2 minutes": the number and the unit's singular; raises ValueError otherwise."""
-    found = _LENGTH.fullmatch(text)
-    if not found:
-        raise ValueError(f"expected a length such as '60 epochs' or '5000 steps', got {text!r}")
-    return float(found[1]), found[2].rstrip("s")
+    number, unit = _parts(text)
+    return float(number), unit
 
 
 def in_steps(text: str, steps_per_epoch: int) -> int:
@@ -26,21 +25,38 @@ def in_steps(text: str, steps_per_epoch: int) -> int:
     return round(number * (steps_per_epoch if unit == "epoch" else 1))
 
 
+def _parts(text: str) -> tuple[str, str]:
+    found = _LENGTH.fullmatch(text)
+    if not found:
+        raise ValueError(f"expected a length such as '60 epochs' or '5000 steps', got {text!r}")
+    return found[1], found[2].rstrip("s")
+
+
+def _canonical(text: str) -> str:
+    """One spelling per length, because a run's hash covers the spelling."""
+    number, unit = _parts(text)
+    return f"{Decimal(number).normalize():f} {unit}s"
+
+
 def _work(text: str) -> str:
     if parse_length(text)[1] not in ("epoch", "step"):
         raise ValueError(f"expected epochs or steps, got {text!r}")
     return text
 
 
-def _any_length(text: str) -> str:
-    parse_length(text)
+def _some(text: str) -> str:
+    if parse_length(text)[0] == 0:
+        raise ValueError(f"expected more than 0, got {text!r}")
     return text
 
 
-Length = Annotated[str, AfterValidator(_work)]
+Warmup = Annotated[str, AfterValidator(_work), AfterValidator(_canonical)]
+"""An amount of training that may be none: "0 steps"."""
+
+Length = Annotated[str, AfterValidator(_work), AfterValidator(_some), AfterValidator(_canonical)]
 """An amount of training: "60 epochs" or "5000 steps"."""
 
-Interval = Annotated[str, AfterValidator(_any_length)]
+Interval = Annotated[str, AfterValidator(_some), AfterValidator(_canonical)]
 """An amount of training or of time: "1 epochs", "500 steps", "2 minutes", "30 seconds"."""
 
 Rate = Annotated[float, Field(gt=0)]
@@ -57,6 +73,10 @@ class SGD:
     momentum: Share = 0.9
     nesterov: bool = False
     weight_decay: Amount = 0.0
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0; set momentum, or nesterov: false")
 
 
 @settings
@@ -122,7 +142,7 @@ class Constant:
     """The same rate throughout, after a linear warm-up."""
 
     name: Literal["constant"] = "constant"
-    warmup: Length = "0 steps"
+    warmup: Warmup = "0 steps"
 
 
 @settings
@@ -130,7 +150,7 @@ class Cosine:
     """Half a cosine from the full rate to the share `end` of it."""
 
     name: Literal["cosine"] = "cosine"
-    warmup: Length = "0 steps"
+    warmup: Warmup = "0 steps"
     end: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -139,7 +159,7 @@ class Linear:
     """A straight line from the full rate to the share `end` of it."""
 
     name: Literal["linear"] = "linear"
-    warmup: Length = "0 steps"
+    warmup: Warmup = "0 steps"
     end: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -148,7 +168,7 @@ class Step:
     """The rate is multiplied by `factor` at each of the shares `at` of the stage."""
 
     name: Literal["step"] = "step"
-    warmup: Length = "0 steps"
+    warmup: Warmup = "0 steps"
     at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
 

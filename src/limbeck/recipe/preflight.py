@@ -1,0 +1,54 @@
+"""What can go wrong in a recipe's runs, found before the first of them is trained."""
+
+from __future__ import annotations
+
+from limbeck.core.distiller import Distiller
+from limbeck.core.errors import DataError
+from limbeck.core.net import Kind
+from limbeck.methods.supervised import Supervised
+from limbeck.recipe.execute import Context, training_batches
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run
+from limbeck.recipe.measure import tested_part
+from limbeck.recipe.networks import Joined, join
+from limbeck.train.devices import check_precision, check_trackers
+from limbeck.train.optimizers import check_groups
+
+
+def preflight(runs: list[Run], context: Context) -> None:
+    """Put together every run that is not finished, and every run before it, without training anything.
+
+    Raises:
+        LimbeckError: what the first of them would have met only after others were trained.
+    """
+    for run in {one.folder: one for last in runs for one in (*last.before(), last)}.values():
+        if RunFolder(run.folder).state != "finished":
+            distiller, _ = assemble(run, context)
+            distiller.close()
+
+
+def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
+    """The distiller of a run, with untrained networks where the runs that give them are not finished.
+
+    Raises:
+        LimbeckError: data, networks, method and training do not fit together.
+    """
+    recipe, dataset = run.recipe, context.dataset(run)
+    check_precision(recipe.train.precision)
+    check_trackers(recipe.train.trackers)
+    if tested_part(dataset) is None:
+        raise DataError(
+            f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
+            "set data.validation or data.test above 0"
+        )
+    if not recipe.method.uses_unlabelled and not bool((dataset.train.labels >= 0).any()):
+        remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
+        raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
+    frozen = [role for role, kind in recipe.method.roles().items() if kind is Kind.FROZEN]
+    joined = {role: join(run, role, dataset, frozen=role in frozen, trained=False) for role in recipe.models}
+    models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
+    example = next(iter(training_batches(run, dataset, context).batches()))[0]
+    distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
+    paths = [group["path"] for stage in recipe.method.plan() for group in distiller.param_groups(stage)]
+    check_groups(paths, recipe.train.groups)
+    return distiller, joined
