@@ -125,12 +125,14 @@ class Way:
         name: in the table.
         command: folder of the job -> what is run.
         weights: folder of the job -> where it left the student.
+        record: folder of the job -> the JSON file in which it left the `seconds` of the training alone.
         environment: added to that of the process.
     """
 
     name: str
     command: Callable[[Path], list[str]]
     weights: Callable[[Path], Path]
+    record: Callable[[Path], Path]
     environment: Mapping[str, str]
 
 
@@ -143,11 +145,17 @@ def limbeck_way(precision: str) -> Way:
         asked = ["--quiet", "--runs", str(runs), "--set", f"train.precision={precision}"]
         return [sys.executable, "-m", "limbeck", "run", str(folder / "recipe.yaml"), *asked]
 
-    def weights(folder: Path) -> Path:
-        (found,) = (folder / f"limbeck-{precision}").rglob("student-last.safetensors")
+    def left(folder: Path, name: str) -> Path:
+        (found,) = (folder / f"limbeck-{precision}").rglob(name)
         return found
 
-    return Way(f"limbeck, {precision}", command, weights, {})
+    return Way(
+        f"limbeck, {precision}",
+        command,
+        weights=lambda folder: left(folder, "student-last.safetensors"),
+        record=lambda folder: left(folder, "run.json"),
+        environment={},
+    )
 
 
 def script_way(name: str, script: str, python: Path, environment: Mapping[str, str]) -> Way:
@@ -155,8 +163,9 @@ def script_way(name: str, script: str, python: Path, environment: Mapping[str, s
     return Way(
         name,
         lambda folder: [str(python), str(SCRIPTS / f"{script}.py"), str(folder)],
-        lambda folder: folder / f"{script}.pt",
-        environment,
+        weights=lambda folder: folder / f"{script}.pt",
+        record=lambda folder: folder / f"{script}.json",
+        environment=environment,
     )
 
 
@@ -281,8 +290,8 @@ def tested(form: Mapping[str, Any], weights: Path, dataset: Dataset) -> float:
     return round((found.logits.argmax(1) == found.labels).double().mean().item(), 4)
 
 
-def timed(way: Way, folder: Path) -> float:
-    """Seconds of the whole process; what it printed is kept in the job's folder."""
+def timed(way: Way, folder: Path) -> tuple[float, float]:
+    """Seconds of the whole process, and of its training alone; what it printed is kept in the job's folder."""
     log = folder / f"{way.name.replace(', ', '-').replace(' ', '-')}.log"
     environment = {**os.environ, **way.environment}
     with log.open("w", encoding="utf-8") as output:
@@ -292,7 +301,7 @@ def timed(way: Way, folder: Path) -> float:
         seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(f"{way.name} failed:\n{log.read_text(encoding='utf-8')[-2000:]}")
-    return seconds
+    return seconds, json.loads(way.record(folder).read_text(encoding="utf-8"))["seconds"]
 
 
 def measure(case: Case, size: Size, ways: list[Way], *, rounds: int, console: Console) -> dict[str, Any]:
@@ -300,7 +309,7 @@ def measure(case: Case, size: Size, ways: list[Way], *, rounds: int, console: Co
     folder = WORK / f"{case.name}-{size.images}-{size.teacher_epochs}"
     with console.status(f"{case.name}: training the teacher"):
         dataset = prepare(case, size, folder)
-    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
     for number in range(rounds):
         for way in ways[:: -1 if number % 2 else 1]:
             with console.status(f"{case.name}, round {number + 1} of {rounds}: {way.name}"):
@@ -320,13 +329,15 @@ def measure(case: Case, size: Size, ways: list[Way], *, rounds: int, console: Co
     }
 
 
-def _row(way: Way, seconds: list[float], images: int, accuracy: float) -> dict[str, Any]:
-    median = statistics.median(seconds)
+def _row(way: Way, seconds: list[tuple[float, float]], images: int, accuracy: float) -> dict[str, Any]:
+    whole, training = (statistics.median(times) for times in zip(*seconds, strict=True))
     return {
         "way": way.name,
-        "seconds": round(median, 2),
-        "all_seconds": [round(one, 2) for one in seconds],
-        "images_per_second": round(images / median, 1),
+        "seconds": round(whole, 2),
+        "all_seconds": [round(one, 2) for one, _ in seconds],
+        "training_seconds": round(training, 2),
+        "images_per_second": round(images / whole, 1),
+        "training_images_per_second": round(images / training, 1),
         "accuracy": accuracy,
     }
 
@@ -337,16 +348,17 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     peers = [row for row in found["ways"] if not row["way"].startswith("limbeck")]
-    fastest = max(row["images_per_second"] for row in peers)
-    for heading in ("seconds", "images/s", "of the faster peer", "test accuracy"):
+    whole, training = "images_per_second", "training_images_per_second"
+    fastest = {key: max(row[key] for row in peers) for key in (whole, training)}
+    for heading in ("process, s", "images/s", "ratio", "training, s", "images/s", "ratio", "test accuracy"):
         table.add_column(heading, justify="right")
     for row in found["ways"]:
-        speed = row["images_per_second"]
-        table.add_row(
-            row["way"], f"{row['seconds']:.1f}", f"{speed:.0f}", f"{speed / fastest:.2f}", f"{row['accuracy']:.2%}"
-        )
+        cells = [f"{row['seconds']:.1f}", f"{row[whole]:.0f}", f"{row[whole] / fastest[whole]:.2f}"]
+        cells += [f"{row['training_seconds']:.1f}", f"{row[training]:.0f}", f"{row[training] / fastest[training]:.2f}"]
+        table.add_row(row["way"], *cells, f"{row['accuracy']:.2%}")
     console.print(table, highlight=False)
     console.print(
+        "Ratios are to the faster of the two others. "
         f"Teacher: {found['teacher_accuracy']:.2%} before; {found['teacher_accuracy_after_torchdistill']:.2%} after "
         "torchdistill, which leaves it in training mode.\n",
         highlight=False,
@@ -357,8 +369,8 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description="The same job through limbeck, torchdistill and a tutorial's loop.")
     parser.add_argument("--only", choices=[case.name for case in CASES], help="one case; nothing is written")
-    parser.add_argument("--quick", action="store_true", help="on subsets")
-    parser.add_argument("--rounds", type=int, help="of each way (3 if quick, else 1)")
+    parser.add_argument("--quick", action="store_true", help="on subsets; the accuracies only show that it runs")
+    parser.add_argument("--rounds", type=int, default=1, help="of each way")
     asked = parser.parse_args()
     console = Console()
     with console.status("installing torchdistill into its own environment"):
@@ -373,8 +385,8 @@ def main() -> None:
     found = []
     for case in CASES:
         if asked.only in (None, case.name):
-            size, rounds = (case.quick, asked.rounds or 3) if asked.quick else (case.full, asked.rounds or 1)
-            found.append(measure(case, size, ways, rounds=rounds, console=console))
+            size = case.quick if asked.quick else case.full
+            found.append(measure(case, size, ways, rounds=asked.rounds, console=console))
             show(found[-1], console)
     facts = {**machine(torch.device("cpu")), "torchdistill": "1.1.5"}
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()), highlight=False)

@@ -77,6 +77,11 @@ def pictures(folder: Path) -> tuple[Pictures, Pictures]:
     )
 
 
+def write_seconds(folder: Path, name: str, seconds: float) -> None:
+    """Leave how long the training itself took."""
+    (folder / f"{name}.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, test: Pictures, *, batch: int, workers: int) -> float:
     """Share of the test images that are classified right."""

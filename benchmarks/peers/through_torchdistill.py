@@ -11,11 +11,12 @@ More lenient than its samples: no validation after each epoch, and the test in w
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from job import accuracy, network, pictures, read_job
+from job import accuracy, network, pictures, read_job, write_seconds
 from torch.utils.data import RandomSampler
 from torchdistill.common.main_util import save_ckpt, set_seed
 from torchdistill.core.distillation import get_distillation_box
@@ -80,10 +81,12 @@ def main() -> None:
     teacher, student = network(folder, "teacher"), network(folder, "student")
     device = torch.device("cpu")
     box = get_distillation_box(teacher, student, {"train": train}, configuration(job), device, None, False, 1)
+    began = time.perf_counter()
     for epoch in range(box.num_epochs):
         box.pre_epoch_process(epoch=epoch)
         train_one_epoch(box, epoch)
         box.post_epoch_process()
+    write_seconds(folder, "through_torchdistill", time.perf_counter() - began)
     print(f"teacher in training mode: {teacher.training}")
     print(f"test accuracy {accuracy(student, test, batch=job['batch'], workers=job['workers']):.4f}")
     save_ckpt(student, box.optimizer, box.lr_scheduler, 0.0, None, str(folder / "through_torchdistill.pt"))

@@ -6,10 +6,11 @@ python peers/tutorial_loop.py FOLDER
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import torch
-from job import accuracy, network, pictures, read_job
+from job import accuracy, network, pictures, read_job, write_seconds
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -27,6 +28,7 @@ def main() -> None:
     )
     temperature, hard_weight = job["temperature"], job["hard_weight"]
     teacher.eval()
+    began = time.perf_counter()
     for epoch in range(job["epochs"]):
         student.train()
         running_loss = 0.0
@@ -46,6 +48,7 @@ def main() -> None:
             optimizer.step()
             running_loss += loss.item()
         print(f"epoch {epoch + 1}: loss {running_loss / len(loader):.4f}")
+    write_seconds(folder, "tutorial_loop", time.perf_counter() - began)
     print(f"test accuracy {accuracy(student, test, batch=job['batch'], workers=job['workers']):.4f}")
     torch.save(student.state_dict(), folder / "tutorial_loop.pt")
 
