@@ -90,3 +90,23 @@ def test_two_processes_give_the_student_of_one_on_mnist(
     few = "data.subset=2000"
     teacher = f"models.teacher.from.set={{train.length: 1 epochs, {few.replace('=', ': ')}, evaluate.latency: false}}"
     one_and_two(tmp_path, monkeypatch, "mnist/kd", teacher, few)
+
+
+@pytest.mark.slow
+def test_two_processes_read_the_teacher_that_one_has_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With mixup, crops and three views. Slow because two processes import torch."""
+    stored = "train.teacher_outputs={name: cached, views: 3, dtype: float32}"
+    monkeypatch.chdir(tmp_path)
+    sets = options(*SHORT, "baseline=false", stored, "data.augment={shift: 1, mixup: 0.2}", "train.length=4 epochs")
+    assert limbeck("run", "digits/mlp", "--quiet", *sets) == 0
+    teacher = only(tmp_path / "runs", "digits-mlp-teacher")
+    shutil.copytree(teacher, tmp_path / "two" / teacher.name)
+    torchrun(tmp_path, "run", "digits/mlp", "--quiet", *sets, "--runs", "two")
+    one, two = (load_file(only(tmp_path / root, "digits-mlp") / "student-last.safetensors") for root in ("runs", "two"))
+    torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-4)
+    files = [
+        sorted(path.relative_to(tmp_path / root) for path in (tmp_path / root / "cache").rglob("view-*"))
+        for root in ("runs", "two")
+    ]
+    assert len(files[0]) == 3
+    assert files[0] == files[1]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +31,24 @@ class Kind(StrEnum):
     MOMENTUM = "momentum"
 
 
+class Served(Protocol):
+    """Forward passes of a frozen network that were recorded earlier."""
+
+    def now(self, batch: Any, step: int) -> None:
+        """Say which batch of the data is current, and the step over all stages that it belongs to."""
+
+    def __call__(self, batch: Any, *, until: str | None = None) -> ForwardPass | None:
+        """The pass on a batch; `None` unless it is the current one, unaltered."""
+
+
 class Net(nn.Module):
     """A network, its taps, and the memory of what it gave on the current batch.
 
     Within one forward of the distiller a network runs once per (batch object, `until`), however many terms ask. An
     altered batch is another object, and so runs again.
+
+    A frozen network may have recorded passes, `served`: they answer for the batches of the data as they came, and the
+    network runs for all others, and where gradient must pass through it.
 
     Args:
         model: the network.
@@ -54,6 +67,7 @@ class Net(nn.Module):
         self.kind = kind
         self.guest = False
         self.calls = 0
+        self.served: Served | None = None
         self._run = run
         self._taps = Taps(model, taps)
         self._memo: list[tuple[Any, str | None, bool, ForwardPass]] = []
@@ -80,7 +94,8 @@ class Net(nn.Module):
             # A pass that one term took under `no_grad` must not serve another term that trains on it.
             if known is batch and reached in (None, until) and (quiet or not detached):
                 return forward_pass
-        forward_pass = self._pass(batch, until, quiet=quiet)
+        stored = self._stored(batch, until) if quiet else None
+        forward_pass = stored or self._pass(batch, until, quiet=quiet)
         self._memo.append((batch, until, quiet, forward_pass))
         return forward_pass
 
@@ -88,6 +103,17 @@ class Net(nn.Module):
         if not torch.is_grad_enabled():
             return True
         return (self.kind is not Kind.TRAINED or self.guest) and not _carries_gradient(batch)
+
+    def _stored(self, batch: Any, until: str | None) -> ForwardPass | None:
+        if self.served is None or self.kind is not Kind.FROZEN:
+            return None
+        self._taps.check(until)
+        return self.served(batch, until=until)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The tap paths."""
+        return self._taps.paths
 
     def _pass(self, batch: Any, until: str | None, *, quiet: bool) -> ForwardPass:
         self.calls += 1
@@ -127,8 +153,9 @@ class Net(nn.Module):
         self._memo.clear()
 
     def close(self) -> None:
-        """Remove the hooks; give a network that was not trained its mode and its `requires_grad` back."""
+        """Remove hooks and stored passes; give a network that was not trained its mode and its `requires_grad` back."""
         self._taps.close()
+        self.served = None
         self.forget()
         if self.kind is not Kind.TRAINED:
             for module, mode in self._before:

@@ -93,9 +93,13 @@ class Taps:
 
     def start(self, until: str | None = None) -> None:
         """Record from now on; with `until`, the hook of that tap raises `StopAtTap`."""
+        self.check(until)
+        self._seen, self._versions, self._until, self._recording = {}, {}, until, True
+
+    def check(self, until: str | None) -> None:
+        """Raise TapError unless a pass can stop there."""
         if until is not None and until not in self.paths:
             raise TapError(f"until {until!r} is not a tap of this network; {close(until, self.paths)}")
-        self._seen, self._versions, self._until, self._recording = {}, {}, until, True
 
     def stop(self) -> dict[str, Tensor]:
         """Stop recording and hand over what was recorded."""

@@ -4,6 +4,9 @@ Which samples step s sees follows from (seed, epoch, ids), how each looks from (
 from one step to the next. So training resumes at any step, any number of processes share one order, and what training
 saw can be asked for again (`Loader.replay`).
 
+With `views` the pixels of an epoch are those of view `epoch mod views`, and do not depend on the seed; the order still
+does. So whatever was computed once from the pixels of every view (`Loader.view`) holds for all epochs and seeds.
+
 Sets in memory are served by the calling process. Images on disk, and per-sample transforms, are served by the workers
 of a torch `DataLoader` whose items are whole steps, in order.
 """
@@ -29,6 +32,8 @@ from limbeck.data.randomness import ORDER, shuffled
 from limbeck.data.transforms import built
 
 Item = TypeVar("Item")
+VIEWS_SEED = 0
+"""Of the augmentation of views: the seed of a run must not make its teacher's stored outputs useless to another."""
 
 
 class Loader:
@@ -45,6 +50,8 @@ class Loader:
         device: where the batches are delivered. A set in memory moves there as a whole, unless transforms need it here.
         accumulate: micro-batches per optimiser step.
         workers: processes for images on disk and for transforms; 0 = this one.
+        views: how many differently augmented views of each sample there are, whatever the seed; 0 = one view without
+            augmentation; absent = every epoch and every seed has its own.
 
     Raises:
         DataError: the part is too small for so many processes, or a transform is unknown.
@@ -63,8 +70,10 @@ class Loader:
         device: torch.device | str = "cpu",
         accumulate: int = 1,
         workers: int = 0,
+        views: int | None = None,
     ) -> None:
-        self._device = torch.device(device)
+        self._device, self._views = torch.device(device), views
+        augment = Augment() if views == 0 else augment
         self._transforms = built(augment.transforms)
         self._in_workers = workers if self._transforms or not isinstance(part, InMemory) else 0
         # a transform draws from the generator of its tensor's device, and only the CPU's is seeded per sample
@@ -80,6 +89,11 @@ class Loader:
                 "micro-batch must hold at least one image per process"
             )
         self._order: tuple[int, Int64[Tensor, " n"]] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are delivered."""
+        return self._device
 
     @property
     def steps_per_epoch(self) -> int:
@@ -125,25 +139,56 @@ class Loader:
             )
         return self._batch(order[places], epoch).images.to(self._device)
 
+    @property
+    def ids(self) -> Int64[Tensor, " n"]:
+        """Of all samples, in ascending order."""
+        return self._part.ids.sort().values
+
+    def view_at(self, step: int) -> int:
+        """The view that an optimiser step sees; with `views` only."""
+        return step // self.steps_per_epoch % max(1, self._views or 0)
+
+    def view(self, view: int) -> Iterator[ImageBatch]:
+        """Every sample of a view once, by ascending id, whichever process this is; with `views` only.
+
+        Args:
+            view: counted from 0.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        chunks = self._part.ids.argsort().split(self._step_size // self._micro_batches)
+        for batch in _served(_View(self, view, chunks), range(len(chunks)), workers=self._in_workers):
+            yield _on(self._device, batch)
+
     def _epoch_order(self, epoch: int) -> Int64[Tensor, " n"]:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, shuffled(self._part.ids, seed=self._seed, purpose=ORDER, epoch=epoch)
         return self._order[1]
 
     def _batch(self, positions: Int64[Tensor, " b"], epoch: int) -> ImageBatch:
-        part, augment, seed = self._part, self._augment, self._seed
+        part, augment = self._part, self._augment
+        seed, epoch = self._draw(epoch)
         ids, labels = part.ids[positions], part.labels[positions]
-        images = self._seen(positions, epoch)
+        images = self._seen(positions, seed, epoch)
         if not augment.mixes:
             return ImageBatch(images, labels, ids)
         other = partners(ids, among=len(part), seed=seed, epoch=epoch)
-        images, share = mixed(images, self._seen(other, epoch), ids, augment=augment, seed=seed, epoch=epoch)
+        images, share = mixed(images, self._seen(other, seed, epoch), ids, augment=augment, seed=seed, epoch=epoch)
         return ImageBatch(images, mixed_labels(labels, part.labels[other], share, classes=self._classes), ids)
 
-    def _seen(self, positions: Int64[Tensor, " b"], epoch: int) -> Float[Tensor, "b c h w"]:
-        pixels, ids = self._part.pixels_at(positions), self._part.ids[positions]
-        kinds, seed = self._transforms, self._seed
+    def _draw(self, epoch: int) -> tuple[int, int]:
+        """The seed and the epoch from which augmentation draws."""
+        return (self._seed, epoch) if self._views is None else (VIEWS_SEED, epoch % max(1, self._views))
+
+    def _seen(self, positions: Int64[Tensor, " b"], seed: int, epoch: int) -> Float[Tensor, "b c h w"]:
+        pixels, ids, kinds = self._part.pixels_at(positions), self._part.ids[positions], self._transforms
         return unit_pixels(augmented(pixels, ids, augment=self._augment, seed=seed, epoch=epoch, transforms=kinds))
+
+
+def steps_in(samples: int, *, batch: int, accumulate: int) -> int:
+    """Optimiser steps in an epoch of so many samples."""
+    return samples // min(batch * accumulate, samples)
 
 
 def evaluation_batches(
@@ -181,6 +226,14 @@ class _Steps(Items[list[ImageBatch]]):
 
     def __getitem__(self, step: int) -> list[ImageBatch]:
         return self.loader.step(step)
+
+
+class _View(Items[ImageBatch]):
+    def __init__(self, loader: Loader, view: int, chunks: Sequence[Int64[Tensor, " _"]]) -> None:
+        self.loader, self.view, self.chunks = loader, view, chunks
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        return self.loader._batch(self.chunks[index], self.view)
 
 
 class _Chunks(Items[ImageBatch]):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +17,19 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.files import write_json
 from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset, Part
-from limbeck.data.loader import Loader
+from limbeck.data.loader import Loader, steps_in
+from limbeck.recipe.cached import Teachers, views_of
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.measure import Measurement, batches_of
 from limbeck.recipe.networks import join
+from limbeck.recipe.versions import versions
 from limbeck.train.batches import Batches, Repeatable, SameEpoch
+from limbeck.train.cache import Cache
 from limbeck.train.fit import fit
 from limbeck.train.record import Fitted
+from limbeck.train.settings import Cached
 
-PACKAGES = ("limbeck", "torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "datasets")
 Say = Callable[[str], None]
 
 
@@ -133,17 +132,18 @@ class _Training:
     def run(self) -> None:
         """Train, then measure."""
         self._announce()
-        models = {role: self._placed(role) for role in self.joined}
-        batches = training_batches(self.run_, self.dataset, self.context)
-        example = next(iter(batches.batches()))[0]
-        distiller = Distiller(self.recipe.method, self.recipe.task, models, example, seed=self.run_.seed)
-        if self.main:
-            self._open()
-        held_out = self.dataset.validation
+        distiller, loader, example = self._distiller()
         try:
+            teachers = self._teachers(distiller, loader)
+            if self.main:
+                self._open({} if teachers is None else teachers.caches())
+            if teachers is not None:
+                self._fill(teachers, example)
+                teachers.serve()
+            held_out = self.dataset.validation
             fitted = fit(
                 distiller,
-                batches,
+                _in_whole_epochs(loader, self.run_, self.dataset),
                 self.run_.train,
                 folder=self.folder.path,
                 validation=None if held_out is None else Repeatable(self._evaluation, held_out),
@@ -154,6 +154,32 @@ class _Training:
             distiller.close()
         if self.main:
             self._finish(distiller.deliver(), fitted)
+
+    def fill(self) -> None:
+        """Store what the frozen networks give, and train nothing."""
+        distiller, loader, example = self._distiller()
+        try:
+            self._fill(Teachers(self.run_, distiller, self._networks(), loader), example)
+        finally:
+            distiller.close()
+
+    def _distiller(self) -> tuple[Distiller, Loader, Any]:
+        loader = training_loader(self.run_, self.dataset, self.context)
+        example = next(iter(loader.batches()))[0]
+        recipe = self.recipe
+        return Distiller(recipe.method, recipe.task, self._networks(), example, seed=self.run_.seed), loader, example
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {role: self._placed(role) for role in self.joined}
+
+    def _teachers(self, distiller: Distiller, loader: Loader) -> Teachers | None:
+        cached = isinstance(self.recipe.train.teacher_outputs, Cached)
+        return Teachers(self.run_, distiller, self._networks(), loader) if cached else None
+
+    def _fill(self, teachers: Teachers, example: Any) -> None:
+        if self.main:
+            teachers.fill(example, say=self._say, progress=self.context.progress)
+        self.context.processes.wait_for_everyone()
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)
@@ -184,7 +210,7 @@ class _Training:
             self.context.said.add(line)
             self.context.say(line)
 
-    def _open(self) -> None:
+    def _open(self, caches: Mapping[str, Cache]) -> None:
         write_json(self.folder / "recipe.json", {"recipe": dict(self.run_.canonical), "run": self.run_.determining})
         notes = [note for joined in self.joined.values() for note in joined.notes]
         upstream = {key: str(before.folder.name) for key, before in self.run_.upstream.items()}
@@ -194,6 +220,7 @@ class _Training:
             seed=self.run_.seed,
             notes=notes,
             upstream=upstream,
+            teacher_outputs={role: cache.name for role, cache in caches.items()},
             versions=versions(),
         )
 
@@ -222,9 +249,14 @@ def training_batches(run: Run, dataset: Dataset, context: Context) -> Batches:
         dataset: of the run.
         context: which process this is.
     """
+    return _in_whole_epochs(training_loader(run, dataset, context), run, dataset)
+
+
+def training_loader(run: Run, dataset: Dataset, context: Context) -> Loader:
+    """The same, over the images that the method learns from."""
     data, processes = run.recipe.data, context.processes
-    make = partial(
-        Loader,
+    return Loader(
+        dataset.train if _uses_all(run, dataset) else dataset.train.labelled(),
         batch=data.batch,
         augment=data.augment,
         seed=run.seed,
@@ -234,11 +266,30 @@ def training_batches(run: Run, dataset: Dataset, context: Context) -> Batches:
         device=processes.device,
         accumulate=run.recipe.train.accumulate,
         workers=data.workers,
+        views=views_of(run),
     )
-    loader = make(dataset.train)
-    if run.recipe.method.uses_unlabelled or bool((dataset.train.labels >= 0).all()):
+
+
+def _in_whole_epochs(loader: Loader, run: Run, dataset: Dataset) -> Batches:
+    if _uses_all(run, dataset):
         return loader
-    return SameEpoch(make(dataset.train.labelled()), loader.steps_per_epoch)
+    data = run.recipe.data
+    return SameEpoch(loader, steps_in(len(dataset.train), batch=data.batch, accumulate=run.recipe.train.accumulate))
+
+
+def _uses_all(run: Run, dataset: Dataset) -> bool:
+    return run.recipe.method.uses_unlabelled or bool((dataset.train.labels >= 0).all())
+
+
+def fill(run: Run, context: Context) -> None:
+    """Store what the frozen networks of a run give, ahead of its training; runs before it are made finished.
+
+    Raises:
+        LimbeckError: anything that goes wrong on purpose; what was stored stays, and is completed the next time.
+    """
+    for before in run.before():
+        execute(before, context)
+    _Training(run, RunFolder(run.folder), context).fill()
 
 
 def remeasure(run: Run, context: Context) -> None:
@@ -255,21 +306,3 @@ def remeasure(run: Run, context: Context) -> None:
     device = context.processes.device
     student = networks["student"]
     Measurement(run.recipe, folder, training.dataset, student=student, frozen=frozen, device=device).write()
-
-
-def versions() -> dict[str, str]:
-    """Packages and the machine, as far as they can change a result."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {
-        **found,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "device": device,
-        "threads": str(torch.get_num_threads()),
-    }

@@ -22,7 +22,7 @@ from limbeck.recipe.models import Ensemble, From, Network, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
 from limbeck.recipe.sources import source_digest
-from limbeck.train.settings import NOT_DETERMINING, Train
+from limbeck.train.settings import NOT_DETERMINING, Live, Train
 
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
@@ -63,6 +63,8 @@ class Run:
         if data.get("memory") == "auto":  # follows from the files; on disk the mean and deviation come from a sample
             del data["memory"]
         train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
+        if isinstance(self.recipe.train.teacher_outputs, Live):  # as before there was a choice: old runs stay valid
+            del train["teacher_outputs"]
         return {
             "format": FORMAT,
             "task": _with_source(self.canonical["task"]),
@@ -155,14 +157,17 @@ def _upstream(resolved: Resolved, role: str, form: From, seed: int, root: Path, 
 
 
 def baseline_of(run: Run) -> Run:
-    """The same student with the same data and budget, without a teacher; shared by all methods compared with it."""
+    """The same student with the same data and budget, without a teacher; shared by all methods compared with it.
+
+    There is no teacher whose outputs could be stored, so its augmentation is not limited to the views of a cache.
+    """
     student = run.recipe.models["student"]
     groups = {path: own for path, own in run.recipe.train.groups.items() if path.partition(".")[0] == "student"}
     recipe = replace(
         run.recipe,
         method=Supervised(),
         models={"student": student},
-        train=replace(run.recipe.train, groups=groups),
+        train=replace(run.recipe.train, groups=groups, teacher_outputs=Live()),
         baseline=False,
     )
     canonical = {
@@ -172,6 +177,7 @@ def baseline_of(run: Run) -> Run:
         "train": {
             **run.canonical["train"],
             "groups": {path: run.canonical["train"]["groups"][path] for path in groups},
+            "teacher_outputs": {"name": "live"},
         },
         "baseline": False,
     }

@@ -114,6 +114,8 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.world = self.accelerator.num_processes
+        found = [self.distiller[role].served for role in self.distiller.nets]
+        self.served = [source for source in found if source is not None]
 
     def run(self, phase: int, stage: Stage) -> None:
         """All steps of a stage that are left."""
@@ -154,7 +156,10 @@ class _Loop:
         return samples
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
-        terms = self.runner(to_device(batch, self.accelerator.device), at)
+        batch = to_device(batch, self.accelerator.device)
+        for source in self.served:
+            source.now(batch, self.record.position.total)
+        terms = self.runner(batch, at)
         loss = scaled(reduce(add, terms.values()), weight)
         if self.settings.precision == "fp16":
             self.accelerator.backward(loss)  # scales the loss first

@@ -19,15 +19,23 @@ class TrainingProgress:
         title: what is being trained.
         total: steps.
         start: steps already done by an earlier attempt.
+        unit: what is counted, if not steps.
         visible: False in all processes but one.
         console: where to; absent = standard error.
     """
 
     def __init__(
-        self, title: str, total: int, *, start: int = 0, visible: bool = True, console: Console | None = None
+        self,
+        title: str,
+        total: int,
+        *,
+        start: int = 0,
+        unit: str = "step",
+        visible: bool = True,
+        console: Console | None = None,
     ) -> None:
         self._console = console or Console(stderr=True)
-        self._visible, self._title, self._total = visible, title, total
+        self._visible, self._title, self._total, self._unit = visible, title, total, unit
         self._text, self._bar = "", None
         self._shown = time.monotonic()
         if visible and self._console.is_terminal:
@@ -63,4 +71,4 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=step, text=self._text)
         else:
-            self._console.print(f"{self._title}: step {step} of {self._total}  {self._text}", highlight=False)
+            self._console.print(f"{self._title}: {self._unit} {step} of {self._total}  {self._text}", highlight=False)

@@ -178,6 +178,40 @@ Schedule = Annotated[Constant | Cosine | Linear | Step, Field(discriminator="nam
 
 
 @settings
+class Live:
+    """The teacher runs on every batch."""
+
+    name: Literal["live"] = "live"
+
+
+@settings
+class Cached:
+    """The teacher runs once on every view of every sample; training reads what was stored.
+
+    Args:
+        views: how many augmented views of each sample are stored; epoch e trains on view e mod views. 0 = one view
+            without augmentation. Absent = 0 if the data have no augmentation, otherwise 8.
+        dtype: of what is stored. Outputs come back as float32, tapped features in their own type.
+        top: keep so many of the largest log-probabilities and one rest that holds the remaining mass; absent = all.
+    """
+
+    name: Literal["cached"] = "cached"
+    views: Annotated[int, Field(ge=0)] | None = None
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    top: Annotated[int, Field(ge=1)] | None = None
+
+    def views_of(self, *, augmented: bool) -> int:
+        """The number of views, decided by whether the data are augmented where it was left open."""
+        if self.views is not None:
+            return self.views
+        return DEFAULT_VIEWS if augmented else 0
+
+
+DEFAULT_VIEWS = 8
+TeacherOutputs = Annotated[Live | Cached, Field(discriminator="name")]
+
+
+@settings
 class Train:
     """One training.
 
@@ -195,6 +229,7 @@ class Train:
         checkpoint: how often the state is saved, in training or in time.
         log: how often metrics are written.
         trackers: names that Accelerate knows, such as tensorboard.
+        teacher_outputs: live; or cached: frozen networks run once, ahead, and later trainings read what they gave.
     """
 
     length: Length = "30 epochs"
@@ -210,6 +245,7 @@ class Train:
     checkpoint: Interval = "1 minutes"
     log: Length = "50 steps"
     trackers: tuple[str, ...] = ()
+    teacher_outputs: TeacherOutputs = Live()
 
 
 NOT_DETERMINING = ("checkpoint", "log", "trackers")
