@@ -105,7 +105,7 @@ def test_all_sections_are_there(page: Path) -> None:
     for section in ("results", "training", "cost", "calibration", "classes", "images", "exports", "made"):
         assert f'<section id="{section}"' in text
     assert "2 per multiply-accumulate" in text
-    assert "used for nothing else" in text
+    assert "by which nothing was chosen" in text
     assert "hard_weight: 0.1" in text
     assert "normalisation it was trained with" in text
 

@@ -77,7 +77,7 @@ def captions(results: Results) -> list[str]:
     split, part = measured_part(results)
     images = f"{len(part):,} images" if part is not None else "images"
     if split == "test":
-        lines = [f"Measured on the test split ({images}), which is used for nothing else."]
+        lines = [f"Measured on the test split ({images}), by which nothing was chosen."]
     else:
         lines = [f"There is no test split: measured on the validation split ({images}), which also chose the networks."]
     lines.append(_spread(results))
