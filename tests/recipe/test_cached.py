@@ -63,6 +63,16 @@ def test_live_is_not_in_the_hash_and_cached_is(lab: Path) -> None:
     assert baseline_of(cached).hash == baseline_of(plain).hash
 
 
+def test_faster_steps_that_are_asked_for_are_in_the_hash_and_defaults_are_not(lab: Path) -> None:
+    def hash_of(*overrides: str) -> str:
+        return experiment(lab / "kd.yaml", overrides, root=lab / "runs").runs[0].hash
+
+    same = ("train.channels_last=null", "train.compile=false", "train.reuse_memory=false")
+    assert {hash_of(one) for one in same} == {hash_of()}
+    other = ("train.channels_last=true", "train.compile=true", "train.compile=reduce-overhead")
+    assert len({hash_of(), *map(hash_of, other)}) == 4
+
+
 @pytest.mark.parametrize(
     "change",
     [

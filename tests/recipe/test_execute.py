@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import DataError, ModelError, RunError, TrainingError
 from limbeck.core.net import digest
+from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe import execute as module
+from limbeck.recipe import measure as measuring
 from limbeck.recipe.execute import Context, execute, remeasure, training_batches
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import baseline_of
@@ -274,6 +276,26 @@ def test_the_teacher_s_accuracy_is_said_before_training(lab: Path) -> None:
     assert "on the validation split" in said[0]
     known = json.loads((only(lab / "runs", "teacher") / "run.json").read_text())["validation"]["best"]["accuracy"]
     assert accuracy == pytest.approx(known, abs=1e-4)
+
+
+def test_a_teacher_is_asked_once_for_all_seeds_and_a_student_once_for_best_and_last(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[str] = []
+    real = module.predict
+
+    def counted(network: torch.nn.Module, *arguments: Any) -> Predictions:
+        passes.append(f"{sum(p.numel() for p in network.parameters())} parameters")
+        return real(network, *arguments)
+
+    monkeypatch.setattr(module, "predict", counted)
+    monkeypatch.setattr(measuring, "predict", counted)
+    run(lab / "kd.yaml", SHORT, "baseline=false", "seeds=[1, 2]", "evaluate.latency=false")
+    teacher, student = 64 * 24 + 24 + 24 * 10 + 10, 64 * 8 + 8 + 8 * 10 + 10
+    # once on validation, once on test; each student once, because its only epoch is its best
+    assert sorted(passes) == sorted([f"{teacher} parameters"] * 2 + [f"{student} parameters"] * 2)
+    for name in ("predictions-best.safetensors", "predictions-last.safetensors", "predictions-teacher.safetensors"):
+        assert all((folder / name).is_file() for folder in (lab / "runs").glob("kd-*"))
 
 
 def test_measuring_again_changes_no_figure_and_no_weights(lab: Path) -> None:

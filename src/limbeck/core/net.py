@@ -69,6 +69,7 @@ class Net(nn.Module):
         self.calls = 0
         self.served: Served | None = None
         self._run = run
+        self._compiled: tuple[Any, ...] = ()  # a tuple hides it from torch, which would take it for a submodule
         self._taps = Taps(model, taps)
         self._memo: list[tuple[Any, str | None, bool, ForwardPass]] = []
         if kind is not Kind.TRAINED:
@@ -121,7 +122,7 @@ class Net(nn.Module):
         output = None
         try:
             with torch.no_grad() if quiet else nullcontext(), still(self.model) if self.guest else nullcontext():
-                output = self._run(self.model, batch)
+                output = self._run(self._compiled[0] if self._compiled else self.model, batch)
         except StopAtTap:
             pass
         except ValueError as error:
@@ -147,6 +148,19 @@ class Net(nn.Module):
                 module.training = mode
             self.calls -= 1
         return forward_pass
+
+    @contextmanager
+    def compiled(self, *, mode: str | None = None) -> Iterator[None]:
+        """Training passes go through `torch.compile`; evaluations of the network by others do not.
+
+        Args:
+            mode: of `torch.compile`.
+        """
+        self._compiled = (torch.compile(self.model, mode=mode),)
+        try:
+            yield
+        finally:
+            self._compiled = ()
 
     def forget(self) -> None:
         """Empty the memory, so that the batch and the graph can be freed."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from limbeck.core.errors import DataError, ModelError, RunError
 from limbeck.core.files import write_atomically
+from limbeck.core.layout import channels_last
 from limbeck.evaluate.mode import device_of, evaluating
 
 UNLABELLED = -100
@@ -98,7 +99,7 @@ def predict(
     """
     run = run or _run_on_images
     logits, labels, ids, seen = [], [], [], 0
-    with evaluating(model):
+    with evaluating(model), channels_last(model):
         for batch in batches:
             output = run(model, batch)
             _check(output, batch[1])

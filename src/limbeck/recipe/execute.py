@@ -18,6 +18,8 @@ from limbeck.core.files import write_json
 from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset, Part
 from limbeck.data.loader import Loader, steps_in
+from limbeck.evaluate.classification import measure
+from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.cached import Teachers, views_of
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
@@ -42,6 +44,7 @@ class Context:
         progress: whether bars are shown.
         processes: this process among all.
         datasets: loaded so far, by what determines them.
+        answers: of frozen networks on held-out images, by what determines both; seeds share a teacher.
         said: lines shown so far; the seeds of a recipe have much to say in common.
     """
 
@@ -49,6 +52,7 @@ class Context:
     progress: bool = True
     processes: PartialState = field(default_factory=lambda: PartialState(cpu=not torch.cuda.is_available()))
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    answers: dict[str, Predictions] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def dataset(self, run: Run) -> Dataset:
@@ -189,18 +193,24 @@ class _Training:
         for joined in self.joined.values():
             for note in joined.notes:
                 self._say(note)
-        part = self.dataset.validation if self.dataset.validation is not None else self.dataset.test
-        if part is None:
-            return
-        for role in self.frozen:
-            metrics = self.recipe.task.evaluate(self._placed(role), (), self._evaluation(part))
-            split = "validation" if part is self.dataset.validation else "test"
+        split = "validation" if self.dataset.validation is not None else "test"
+        for role in self.frozen if getattr(self.dataset, split) is not None else ():
+            accuracy = measure(self._answers(role, split), self.dataset.classes)["accuracy"]
             name = network_name(self.run_, role)
-            self._say(f"{role} ({name}): {metrics['accuracy']:.2%} on the {split} split, seen as the student sees it")
-            if metrics["accuracy"] < 1.5 / len(self.dataset.classes):
+            self._say(f"{role} ({name}): {accuracy:.2%} on the {split} split, seen as the student sees it")
+            if accuracy < 1.5 / len(self.dataset.classes):
                 self._say(
                     f"Note: {role} does little better than guessing here; look at its weights, classes and pixels"
                 )
+
+    def _answers(self, role: str, split: str) -> Predictions:
+        """What a frozen network says on a held-out split; it is asked once per command."""
+        determining, known = self.run_.determining, self.context.answers
+        key = repr([determining["models"][role], determining["data"], determining["task"], split])
+        if key not in known:
+            batches = self._evaluation(getattr(self.dataset, split))
+            known[key] = predict(self._placed(role), batches, self.recipe.task.run)
+        return known[key]
 
     def _placed(self, role: str) -> nn.Module:
         return self.joined[role].network.to(self.context.processes.device)
@@ -229,8 +239,11 @@ class _Training:
         if described is not None:
             write_json(self.folder / "network.json", described)
         frozen = {role: self.joined[role].network for role in self.frozen}
+        known = {role: self._answers(role, "test") for role in frozen if self.dataset.test is not None}
         device = self.context.processes.device
-        Measurement(self.recipe, self.folder, self.dataset, student=network, frozen=frozen, device=device).write()
+        Measurement(
+            self.recipe, self.folder, self.dataset, student=network, frozen=frozen, known=known, device=device
+        ).write()
         self.folder.update(
             state="finished",
             selected="best" if self.dataset.validation is not None else "last",

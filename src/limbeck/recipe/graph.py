@@ -22,7 +22,7 @@ from limbeck.recipe.models import Ensemble, From, Network, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
 from limbeck.recipe.sources import source_digest
-from limbeck.train.settings import NOT_DETERMINING, Live, Train
+from limbeck.train.settings import LATER, NOT_DETERMINING, Live, Train
 
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
@@ -63,8 +63,9 @@ class Run:
         if data.get("memory") == "auto":  # follows from the files; on disk the mean and deviation come from a sample
             del data["memory"]
         train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
-        if isinstance(self.recipe.train.teacher_outputs, Live):  # as before there was a choice: old runs stay valid
-            del train["teacher_outputs"]
+        for name, before in LATER.items():
+            if getattr(self.recipe.train, name) == before:  # as before there was a choice: old runs stay valid
+                del train[name]
         return {
             "format": FORMAT,
             "task": _with_source(self.canonical["task"]),

@@ -10,6 +10,7 @@ from torch import nn
 
 from limbeck.core.bridge import inner
 from limbeck.core.files import write_json
+from limbeck.core.net import digest
 from limbeck.data.dataset import Dataset, Part
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.classification import compare, measure
@@ -39,6 +40,7 @@ class Measurement:
         student: the delivered network; its weights are replaced by those in the folder.
         frozen: role -> network that taught; the first one is what students are compared with.
         device: where to run.
+        known: role -> what its frozen network is known to give on the tested images.
     """
 
     def __init__(
@@ -50,33 +52,40 @@ class Measurement:
         student: nn.Module,
         frozen: Mapping[str, nn.Module],
         device: torch.device,
+        known: Mapping[str, Predictions] | None = None,
     ) -> None:
         self._recipe, self._folder, self._dataset, self._device = recipe, folder, dataset, device
         self._student, self._frozen = student.to(device), {role: net.to(device) for role, net in frozen.items()}
-        self._teacher: Predictions | None = None
+        self._known = dict(known or {})
 
     def write(self) -> None:
         """`evaluation.json`, `predictions-*.safetensors` and `costs.json`."""
-        evaluation = {role: self._evaluate(role, network) for role, network in self._frozen.items()}
-        delivered: tuple[Which, ...] = ("last", "best")
-        for which in delivered:
-            self._folder.load_weights(inner(self._student), which)
-            evaluation[which] = self._evaluate(which, self._student, compared=bool(self._frozen))
+        part = tested_part(self._dataset)
+        evaluation = {} if part is None else self._evaluate(part)
         write_json(self._folder / "evaluation.json", evaluation)
         costs = {name: self._cost(network) for name, network in {**self._frozen, "student": self._student}.items()}
         write_json(self._folder / "costs.json", costs)
 
-    def _evaluate(self, name: str, network: nn.Module, *, compared: bool = False) -> dict[str, Any]:
-        part = tested_part(self._dataset)
-        if part is None:
-            return {}
-        predictions = predict(network, batches_of(part, self._recipe, self._device), self._recipe.task.run)
+    def _evaluate(self, part: Part) -> dict[str, dict[str, Any]]:
+        taught = {role: self._known.get(role) or self._predict(net, part) for role, net in self._frozen.items()}
+        first = next(iter(taught.values()), None)
+        evaluation = {role: self._judge(role, found, teacher=None) for role, found in taught.items()}
+        delivered: tuple[Which, ...] = ("last", "best")
+        given: dict[str, Predictions] = {}
+        for which in delivered:
+            self._folder.load_weights(inner(self._student), which)
+            weights = digest(self._student)  # the best network is often the last one
+            given[weights] = given.get(weights) or self._predict(self._student, part)
+            evaluation[which] = self._judge(which, given[weights], teacher=first)
+        return evaluation
+
+    def _predict(self, network: nn.Module, part: Part) -> Predictions:
+        return predict(network, batches_of(part, self._recipe, self._device), self._recipe.task.run)
+
+    def _judge(self, name: str, predictions: Predictions, *, teacher: Predictions | None) -> dict[str, Any]:
         predictions.save(self._folder / f"predictions-{name}.safetensors")
         measured = measure(predictions, self._dataset.classes)
-        if compared and self._teacher is not None:
-            return measured | compare(predictions, self._teacher)
-        self._teacher = self._teacher or predictions
-        return measured
+        return measured if teacher is None else measured | compare(predictions, teacher)
 
     def _cost(self, network: nn.Module) -> dict[str, Any]:
         part, wanted = tested_part(self._dataset) or self._dataset.train, self._recipe.evaluate

@@ -13,6 +13,7 @@ from limbeck.recipe.measure import tested_part
 from limbeck.recipe.networks import Joined, join
 from limbeck.train.devices import check_precision, check_trackers
 from limbeck.train.optimizers import check_groups
+from limbeck.train.speed import check_compiler
 
 
 def preflight(runs: list[Run], context: Context) -> None:
@@ -36,6 +37,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     recipe, dataset = run.recipe, context.dataset(run)
     check_precision(recipe.train.precision)
     check_trackers(recipe.train.trackers)
+    check_compiler(recipe.train.compile, context.processes.device)
     if tested_part(dataset) is None:
         raise DataError(
             f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "

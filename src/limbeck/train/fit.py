@@ -33,10 +33,11 @@ from limbeck.train.batches import Batches
 from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
 from limbeck.train.metrics import scaled
-from limbeck.train.optimizers import check_groups, make_optimizers
+from limbeck.train.optimizers import check_groups, make_optimizers, match_layout
 from limbeck.train.record import Fitted, Record, to_device
 from limbeck.train.schedules import multiplier
 from limbeck.train.settings import Train, in_steps
+from limbeck.train.speed import sped_up
 
 
 def fit(
@@ -62,35 +63,36 @@ def fit(
         progress: whether to show one.
 
     Raises:
-        TrainingError: a loss term is not finite, or a frozen network changed.
+        TrainingError: a loss term is not finite, a frozen network changed, or there is no compiler to compile with.
         Interrupted: Ctrl-C or termination; the state is saved.
         RunError: a checkpoint is damaged, or the disk is full.
     """
     stages = tuple(distiller.method.plan())
     check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
     accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)
-    distiller.open_all()
-    runner = accelerator.prepare(distiller)
-    lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
-    record = Record(
-        distiller,
-        batches,
-        settings,
-        accelerator=accelerator,
-        folder=folder,
-        validation=validation,
-        title=title,
-        total=sum(lengths),
-        visible=progress,
-    )
-    try:
-        with record.bar, Interrupts() as interrupts:
-            loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths)
-            for phase in range(record.position.phase, len(stages)):
-                loop.run(phase, stages[phase])
-        return record.finish()
-    finally:
-        accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
+    with sped_up(distiller, settings, accelerator.device):
+        distiller.open_all()
+        runner = accelerator.prepare(distiller)
+        lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
+        record = Record(
+            distiller,
+            batches,
+            settings,
+            accelerator=accelerator,
+            folder=folder,
+            validation=validation,
+            title=title,
+            total=sum(lengths),
+            visible=progress,
+        )
+        try:
+            with record.bar, Interrupts() as interrupts:
+                loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths)
+                for phase in range(record.position.phase, len(stages)):
+                    loop.run(phase, stages[phase])
+            return record.finish()
+        finally:
+            accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
 
 
 def stage_lengths(stages: Sequence[Stage], settings: Train, steps_per_epoch: int) -> list[int]:
@@ -157,6 +159,8 @@ class _Loop:
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
         batch = to_device(batch, self.accelerator.device)
+        if self.settings.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave may be written over now
         for source in self.served:
             source.now(batch, self.record.position.total)
         terms = self.runner(batch, at)
@@ -197,6 +201,7 @@ class _Loop:
             optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers]
         for optimizer, state in zip(optimizers, states or (), strict=states is not None):
             optimizer.load_state_dict(state)
+            match_layout(optimizer)
         return optimizers
 
     def _set_rates(self, step: int, steps: int) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from limbeck.core.errors import MethodError, MissingPackage, close
+from limbeck.core.layout import laid_out_alike
 from limbeck.train.settings import LAMB, LARS, SGD, Adam, AdamW, RMSprop
 
 Description = SGD | Adam | AdamW | RMSprop | LARS | LAMB
@@ -30,6 +31,14 @@ def make_optimizers(
     shared = [group for group in groups if group["path"] not in own]
     optimizers = [_make(shared, description)] if shared else []
     return optimizers + [_make([group], own[group["path"]]) for group in groups if group["path"] in own]
+
+
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lay a loaded state out as its parameters: it may have been saved when they lay otherwise."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                state[name] = laid_out_alike(value, parameter)
 
 
 def check_groups(trained: Sequence[str], own: Mapping[str, Description]) -> None:

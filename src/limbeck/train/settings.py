@@ -208,6 +208,7 @@ class Cached:
 
 
 DEFAULT_VIEWS = 8
+Compile = bool | Literal["reduce-overhead", "max-autotune"]
 TeacherOutputs = Annotated[Live | Cached, Field(discriminator="name")]
 
 
@@ -221,6 +222,9 @@ class Train:
         schedule: of the learning rate, over each stage.
         groups: trained path (`adapters.critic`, `student.head`) -> an optimiser of its own.
         precision: fp32; bf16 (autocast, weights stay in float32); fp16 (autocast and loss scaling, GPU only).
+        channels_last: whether weights of convolutions lie with channels last; absent = in networks that have some.
+        compile: networks by `torch.compile`, taps included; or a mode of it, such as reduce-overhead (CUDA graphs).
+        reuse_memory: on a CPU, memory that a step frees is kept for the next one, not given back to the system.
         seed: of initial weights, data order, augmentation, dropout.
         clip: the largest norm of a turn's gradient; absent = none.
         accumulate: micro-batches per step; the data's `batch` is the size of one.
@@ -237,6 +241,9 @@ class Train:
     schedule: Schedule = Cosine()
     groups: dict[str, Optimizer] = Field(default_factory=dict)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool | None = None
+    compile: Compile = False
+    reuse_memory: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
     clip: Rate | None = None
     accumulate: Annotated[int, Field(ge=1)] = 1
@@ -248,5 +255,8 @@ class Train:
     teacher_outputs: TeacherOutputs = Live()
 
 
-NOT_DETERMINING = ("checkpoint", "log", "trackers")
+NOT_DETERMINING = ("checkpoint", "log", "trackers", "reuse_memory")
 """Fields of `Train` that do not change what is trained."""
+
+LATER = {"channels_last": None, "compile": False, "teacher_outputs": Live()}
+"""Fields that came later, with what stood for them before: at that value they are not part of a run's hash."""
