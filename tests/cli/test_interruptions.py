@@ -29,11 +29,12 @@ def wait_for(happened: Callable[[], bool], *, seconds: float = 120.0) -> None:
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path: Path) -> None:
     lab = write(tmp_path)
-    process = started(LONG, lab)
+    process = started([*LONG, "--profile"], lab)
     wait_for(lambda: any((lab / "runs").glob("teacher-*/metrics.jsonl")))
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 130, text
+    assert "student forward" in text, "where the time went until then"
     assert "everything is saved. Run the same command again to go on from here" in " ".join(text.split())
     assert "Traceback" not in text
     (checkpoint,) = (only(lab / "runs", "teacher") / "checkpoints").iterdir()

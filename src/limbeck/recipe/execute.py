@@ -29,6 +29,7 @@ from limbeck.recipe.versions import versions
 from limbeck.train.batches import Batches, Repeatable, SameEpoch
 from limbeck.train.cache import Cache
 from limbeck.train.fit import fit
+from limbeck.train.profile import Profile
 from limbeck.train.record import Fitted
 from limbeck.train.settings import Cached
 
@@ -46,6 +47,7 @@ class Context:
         datasets: loaded so far, by what determines them.
         answers: of frozen networks on held-out images, by what determines both; seeds share a teacher.
         said: lines shown so far; the seeds of a recipe have much to say in common.
+        profiles: where the time of each training went, in the order of the trainings; absent = none is taken.
     """
 
     say: Say = lambda _line: None
@@ -54,6 +56,7 @@ class Context:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     answers: dict[str, Predictions] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+    profiles: list[tuple[Run, Profile]] | None = None
 
     def dataset(self, run: Run) -> Dataset:
         """The run's data, loaded once per command."""
@@ -61,6 +64,13 @@ class Context:
         if key not in self.datasets:
             self.datasets[key] = run.recipe.data.load()
         return self.datasets[key]
+
+    def profile(self, run: Run) -> Profile | None:
+        """A new profile for a run that is about to be trained, if profiles are taken."""
+        if self.profiles is None:
+            return None
+        self.profiles.append((run, Profile()))
+        return self.profiles[-1][1]
 
 
 def execute(run: Run, context: Context) -> None:
@@ -153,6 +163,7 @@ class _Training:
                 validation=None if held_out is None else Repeatable(self._evaluation, held_out),
                 title=self.run_.name,
                 progress=self.context.progress,
+                profile=self.context.profile(self.run_),
             )
         finally:
             distiller.close()

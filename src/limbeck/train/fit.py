@@ -12,7 +12,7 @@ a checkpoint needs no generator states and a resumed training ends with the bits
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
@@ -34,6 +34,7 @@ from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
 from limbeck.train.metrics import scaled
 from limbeck.train.optimizers import check_groups, make_optimizers, match_layout
+from limbeck.train.profile import Profile, Section, Timed, untimed
 from limbeck.train.record import Fitted, Record, to_device
 from limbeck.train.schedules import multiplier
 from limbeck.train.settings import Train, in_steps
@@ -49,6 +50,7 @@ def fit(
     validation: Iterable[Any] | None = None,
     title: str = "training",
     progress: bool = True,
+    profile: Profile | None = None,
 ) -> Fitted:
     """Train a distiller.
 
@@ -61,6 +63,7 @@ def fit(
         validation: batches of the validation split, iterated at every evaluation.
         title: shown beside the progress bar.
         progress: whether to show one.
+        profile: is told where the time goes.
 
     Raises:
         TrainingError: a loss term is not finite, a frozen network changed, or there is no compiler to compile with.
@@ -74,6 +77,7 @@ def fit(
         distiller.open_all()
         runner = accelerator.prepare(distiller)
         lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
+        timed = untimed if profile is None else profile.section
         record = Record(
             distiller,
             batches,
@@ -84,13 +88,15 @@ def fit(
             title=title,
             total=sum(lengths),
             visible=progress,
+            timed=timed,
         )
         try:
-            with record.bar, Interrupts() as interrupts:
-                loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths)
-                for phase in range(record.position.phase, len(stages)):
-                    loop.run(phase, stages[phase])
-            return record.finish()
+            with nullcontext() if profile is None else profile.of(distiller, accelerator.device):
+                with record.bar, Interrupts() as interrupts:
+                    loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths, timed)
+                    for phase in range(record.position.phase, len(stages)):
+                        loop.run(phase, stages[phase])
+                return record.finish()
         finally:
             accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
 
@@ -113,6 +119,7 @@ class _Loop:
     record: Record
     interrupts: Interrupts
     lengths: Sequence[int]
+    timed: Timed
 
     def __post_init__(self) -> None:
         self.world = self.accelerator.num_processes
@@ -125,19 +132,26 @@ class _Loop:
         resumed = phase == position.phase and position.step > 0
         position.phase, position.step = phase, position.step if resumed else 0
         self.distiller.train()
-        self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
+        with self.timed(Section.SETUP):
+            self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
         frozen = self._digests()
         stream = self.batches.batches(position.total)
         for step in range(position.step, steps):
             self._seed(phase, step)
             rate = self._set_rates(step, steps)
-            samples = self._step(stage, phase, step, next(stream))
+            with self.timed(Section.STEP):
+                samples = self._step(stage, phase, step, self._next(stream))
             position.step, position.total = step + 1, position.total + 1
             last = step + 1 == steps
-            logged = self.record.after_step(samples=samples, stage=stage.name, rate=rate, last=last)
+            with self.timed(Section.LOG):
+                logged = self.record.after_step(samples=samples, stage=stage.name, rate=rate, last=last)
             self._save_or_stop(logged, last)
         if self._digests() != frozen:
             raise TrainingError(f"stage {stage.name!r} changed a frozen network's parameters or buffers")
+
+    def _next(self, stream: Iterator[Sequence[Any]]) -> Sequence[Any]:
+        with self.timed(Section.DATA):
+            return next(stream)
 
     def _step(self, stage: Stage, phase: int, step: int, micro: Sequence[Any]) -> int:
         """All turns of one step; returns the number of samples used over all processes."""
@@ -154,10 +168,12 @@ class _Loop:
             for number, (batch, weight) in enumerate(zip(micro, weights, strict=True), start=1):
                 with self._synchronised(number == len(micro)):
                     self._forward_backward(batch, at, weight, completes=number == len(micro))
-            self._optimise()
+            with self.timed(Section.OPTIMISER):
+                self._optimise()
         return samples
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
+<<<<<<< HEAD
         batch = to_device(batch, self.accelerator.device)
         if self.settings.compile:
             torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave may be written over now
@@ -170,6 +186,22 @@ class _Loop:
         else:
             loss.backward()
         self.record.add(terms, weight=weight, completes=completes)
+=======
+        with self.timed(Section.DATA):
+            batch = to_device(batch, self.accelerator.device)
+            for source in self.served:
+                source.now(batch, self.record.position.total)
+        with self.timed(Section.LOSSES):
+            terms = self.runner(batch, at)
+            loss = scaled(reduce(add, terms.values()), weight)
+        with self.timed(Section.BACKWARD):
+            if self.settings.precision == "fp16":
+                self.accelerator.backward(loss)  # scales the loss first
+            else:
+                loss.backward()
+        with self.timed(Section.LOG):
+            self.record.add(terms, weight=weight, completes=completes)
+>>>>>>> profile
 
     def _weights(self, micro: Sequence[Any]) -> tuple[list[Tensor | float], int]:
         """Size · world / Σ size: micro-batches and processes of any sizes add up to the one large batch."""
@@ -223,12 +255,14 @@ class _Loop:
 
     def _digests(self) -> dict[str, str]:
         nets = {role: self.distiller[role] for role in self.distiller.nets}
-        return {role: digest(net.model) for role, net in nets.items() if net.kind is Kind.FROZEN}
+        with self.timed(Section.FROZEN):
+            return {role: digest(net.model) for role, net in nets.items() if net.kind is Kind.FROZEN}
 
     def _save_or_stop(self, logged: bool, last: bool) -> None:
         total, stop = self.record.position.total, self._stop_asked(logged)
         if stop or last or self.record.checkpoint_due():
-            self.record.checkpoint(self.optimizers)
+            with self.timed(Section.CHECKPOINT):
+                self.record.checkpoint(self.optimizers)
         if stop and total < sum(self.lengths):
             raise Interrupted(
                 f"stopped after step {total} of {sum(self.lengths)}; everything is saved. "

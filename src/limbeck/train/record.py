@@ -23,6 +23,7 @@ from limbeck.train.batches import Batches
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
 from limbeck.train.ema import Ema
 from limbeck.train.metrics import NOT_FINITE, MetricsFile, TermSums
+from limbeck.train.profile import Section, Timed, untimed
 from limbeck.train.progress import TrainingProgress
 from limbeck.train.settings import Train, in_steps, parse_length
 
@@ -59,6 +60,7 @@ class Record:
         title: shown beside the bar.
         total: steps of all stages.
         visible: whether to show progress.
+        timed: opens a section of the profile, if one is taken.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Record:
         title: str,
         total: int,
         visible: bool,
+        timed: Timed = untimed,
     ) -> None:
+        self._timed = timed
         self._distiller, self._batches, self._settings = distiller, batches, settings
         self._accelerator, self._validation, self._title = accelerator, validation, title
         self._main = accelerator.is_main_process
@@ -111,7 +115,8 @@ class Record:
         """
         self._samples, self._stage, self._rate = self._samples + samples, stage, rate
         if self._ema is not None:
-            self._ema.update()
+            with self._timed(Section.AVERAGE):
+                self._ema.update()
         logged = last or self._due(self._settings.log)
         if logged:
             self.log()
@@ -158,7 +163,7 @@ class Record:
         """Look at the validation split; keep the best network seen there."""
         if self._validation is None or not self._main:
             return
-        with self._averaged():
+        with self._timed(Section.EVALUATION), self._averaged():
             network = self._delivered()
             metrics = dict(self._distiller.task.evaluate(network, (), self._validation_batches()))
             score = self._distiller.task.score(metrics)
@@ -181,7 +186,8 @@ class Record:
 
     def _save(self, network: nn.Module, name: str) -> None:
         if self._folder is not None:
-            save_weights(inner(network), self._folder / name)
+            with self._timed(Section.CHECKPOINT):
+                save_weights(inner(network), self._folder / name)
 
     def checkpoint(self, optimizers: list[Any]) -> None:
         """Save everything needed to go on from here."""
@@ -214,7 +220,7 @@ class Record:
         for tracker in self._accelerator.trackers:
             tracker.finish()
         if not self._last and self._validation is not None:  # resumed after the last step: only the figures are missing
-            with self._averaged():
+            with self._timed(Section.EVALUATION), self._averaged():
                 self._last = dict(self._distiller.task.evaluate(self._delivered(), (), self._validation_batches()))
         if self._ema is not None:
             self._ema.keep()
