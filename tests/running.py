@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from limbeck.cli import main, pipeline
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.results import Results
 
 TEACHER = """\

@@ -25,7 +25,7 @@ from limbeck.cli import pipeline
 from limbeck.cli.app import app
 from limbeck.methods import METHODS
 from limbeck.recipe import shipped
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.resolve import resolve
 
 ROOT = Path(__file__).parent.parent

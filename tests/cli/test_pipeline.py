@@ -7,7 +7,7 @@ import pytest
 import limbeck as limbeck_package
 from limbeck.cli.pipeline import experiment, export
 from limbeck.core.errors import LimbeckError, TrainingError
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from running import limbeck, only, run, stamps, write
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.cli import pipeline
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from running import limbeck, only, stamps
 
 SHORT = ("--quiet", "--profile", "--set", "train.length=1 epochs")

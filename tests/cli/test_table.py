@@ -9,7 +9,7 @@ from rich.console import Console
 from limbeck.cli.pipeline import experiment
 from limbeck.cli.table import show
 from limbeck.recipe.collect import collect
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.results import Results
 
 

@@ -14,7 +14,8 @@ from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import RunError
 from limbeck.core.net import Net
 from limbeck.recipe.cached import prune
-from limbeck.recipe.execute import Context, fill
+from limbeck.recipe.context import Context
+from limbeck.recipe.execute import fill
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import baseline_of
 from limbeck.train.cache import caches

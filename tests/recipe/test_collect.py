@@ -8,7 +8,7 @@ from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import DataError, RunError
 from limbeck.evaluate.classification import compare
 from limbeck.recipe.collect import collect
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from running import copied, finished, only, run
 
 

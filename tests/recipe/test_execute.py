@@ -18,7 +18,9 @@ from limbeck.core.net import digest
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe import execute as module
 from limbeck.recipe import measure as measuring
-from limbeck.recipe.execute import Context, execute, remeasure, training_batches
+from limbeck.recipe.batches import training_batches
+from limbeck.recipe.context import Context
+from limbeck.recipe.execute import execute, remeasure
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import baseline_of
 from limbeck.recipe.networks import join

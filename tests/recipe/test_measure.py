@@ -10,7 +10,7 @@ import torch
 from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import RunError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.measure import Measurement
 from limbeck.recipe.measure import tested_part as part_for_figures

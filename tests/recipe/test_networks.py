@@ -13,7 +13,7 @@ from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import ModelError, RunError, WeightsError
 from limbeck.models.build import build
 from limbeck.models.weights import save_weights
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.networks import Joined, delivered, join, match_classes
 from running import copied, finished, only, write
 

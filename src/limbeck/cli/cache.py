@@ -53,7 +53,8 @@ def _fill(recipe: str, overrides: list[str] | None, runs: Runs, *, quiet: bool) 
     from rich.console import Console
 
     from limbeck.cli import pipeline
-    from limbeck.recipe.execute import Context, fill
+    from limbeck.recipe.context import Context
+    from limbeck.recipe.execute import fill
 
     errors = Console(stderr=True)
     context = Context(say=lambda line: errors.print(line, highlight=False, soft_wrap=True), progress=not quiet)

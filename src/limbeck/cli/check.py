@@ -11,7 +11,7 @@ def check(recipe: Reference, overrides: Set = None, runs: Runs = RUNS) -> None:
 
     from limbeck.cli import pipeline
     from limbeck.cli.inspection import inspect_run
-    from limbeck.recipe.execute import Context
+    from limbeck.recipe.context import Context
 
     console, context = Console(), Context()
     planned = pipeline.experiment(recipe, overrides or [], root=runs)

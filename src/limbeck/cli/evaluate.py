@@ -12,7 +12,8 @@ def evaluate(recipe: Reference, overrides: Set = None, runs: Runs = RUNS) -> Non
     from limbeck.cli.pipeline import experiment
     from limbeck.cli.table import show
     from limbeck.recipe.collect import collect
-    from limbeck.recipe.execute import Context, remeasure
+    from limbeck.recipe.context import Context
+    from limbeck.recipe.execute import remeasure
 
     context = Context()
     planned = experiment(recipe, overrides or [], root=runs)

@@ -22,7 +22,7 @@ def export(
     from rich.console import Console
 
     from limbeck.cli import pipeline
-    from limbeck.recipe.execute import Context
+    from limbeck.recipe.context import Context
 
     planned = pipeline.experiment(recipe, overrides or [], root=runs)
     planned.require_finished()

@@ -9,7 +9,8 @@ from limbeck.cli.pipeline import Experiment
 from limbeck.core.distiller import Distiller
 from limbeck.evaluate.cost import flops, parameters
 from limbeck.evaluate.memory import peak_memory
-from limbeck.recipe.execute import Context, training_batches
+from limbeck.recipe.batches import training_batches
+from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.preflight import assemble

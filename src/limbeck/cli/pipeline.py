@@ -11,7 +11,8 @@ from limbeck.core.errors import RunError
 from limbeck.data.dataset import Dataset
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.collect import collect
-from limbeck.recipe.execute import Context, bring_back, execute, remeasure, set_aside
+from limbeck.recipe.context import Context
+from limbeck.recipe.execute import bring_back, execute, remeasure, set_aside
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, baseline_of, plan
 from limbeck.recipe.measure import tested_part

@@ -11,7 +11,7 @@ def report(recipe: Reference, overrides: Set = None, runs: Runs = RUNS) -> None:
 
     from limbeck.cli.pipeline import experiment
     from limbeck.recipe.collect import collect
-    from limbeck.recipe.execute import Context
+    from limbeck.recipe.context import Context
     from limbeck.report import write_report
 
     planned = experiment(recipe, overrides or [], root=runs)

@@ -23,7 +23,7 @@ def run(
     from limbeck.cli import pipeline
     from limbeck.cli.profiles import show_profiles, show_untrained
     from limbeck.cli.table import show
-    from limbeck.recipe.execute import Context
+    from limbeck.recipe.context import Context
 
     console, errors = Console(), Console(stderr=True)
     context = Context(say=lambda line: errors.print(line, highlight=False, style="dim"), progress=not quiet)

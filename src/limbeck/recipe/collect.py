@@ -11,7 +11,7 @@ from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
-from limbeck.recipe.execute import Context
+from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.results import Entry, Results, Role

@@ -3,74 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import PartialState
 from torch import nn
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.files import write_json
 from limbeck.core.net import Kind
-from limbeck.data.dataset import Dataset, Part
-from limbeck.data.loader import Loader, steps_in
+from limbeck.data.dataset import Part
+from limbeck.data.loader import Loader
 from limbeck.evaluate.classification import measure
 from limbeck.evaluate.predictions import Predictions, predict
-from limbeck.recipe.cached import Teachers, views_of
+from limbeck.recipe.batches import in_whole_epochs, training_loader
+from limbeck.recipe.cached import Teachers
+from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.measure import Measurement, batches_of
 from limbeck.recipe.networks import join
 from limbeck.recipe.versions import versions
-from limbeck.train.batches import Batches, Repeatable, SameEpoch
+from limbeck.train.batches import Repeatable
 from limbeck.train.cache import Cache
 from limbeck.train.fit import fit
-from limbeck.train.profile import Profile
 from limbeck.train.record import Fitted
 from limbeck.train.settings import Cached
-
-Say = Callable[[str], None]
-
-
-@dataclass
-class Context:
-    """What all runs of one command share.
-
-    Args:
-        say: shows a line to the person.
-        progress: whether bars are shown.
-        processes: this process among all.
-        datasets: loaded so far, by what determines them.
-        answers: of frozen networks on held-out images, by what determines both; seeds share a teacher.
-        said: lines shown so far; the seeds of a recipe have much to say in common.
-        profiles: where the time of each training went, in the order of the trainings; absent = none is taken.
-    """
-
-    say: Say = lambda _line: None
-    progress: bool = True
-    processes: PartialState = field(default_factory=lambda: PartialState(cpu=not torch.cuda.is_available()))
-    datasets: dict[str, Dataset] = field(default_factory=dict)
-    answers: dict[str, Predictions] = field(default_factory=dict)
-    said: set[str] = field(default_factory=set)
-    profiles: list[tuple[Run, Profile]] | None = None
-
-    def dataset(self, run: Run) -> Dataset:
-        """The run's data, loaded once per command."""
-        key = repr(run.determining["data"])
-        if key not in self.datasets:
-            self.datasets[key] = run.recipe.data.load()
-        return self.datasets[key]
-
-    def profile(self, run: Run) -> Profile | None:
-        """A new profile for a run that is about to be trained, if profiles are taken."""
-        if self.profiles is None:
-            return None
-        self.profiles.append((run, Profile()))
-        return self.profiles[-1][1]
 
 
 def execute(run: Run, context: Context) -> None:
@@ -157,7 +116,7 @@ class _Training:
             held_out = self.dataset.validation
             fitted = fit(
                 distiller,
-                _in_whole_epochs(loader, self.run_, self.dataset),
+                in_whole_epochs(loader, self.run_, self.dataset),
                 self.run_.train,
                 folder=self.folder.path,
                 validation=None if held_out is None else Repeatable(self._evaluation, held_out),
@@ -263,46 +222,6 @@ class _Training:
             validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
         )
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-
-
-def training_batches(run: Run, dataset: Dataset, context: Context) -> Batches:
-    """Training batches of this process; a method that learns from labels alone sees the labelled images, equally often.
-
-    Args:
-        run: for augmentation, batch size and seed.
-        dataset: of the run.
-        context: which process this is.
-    """
-    return _in_whole_epochs(training_loader(run, dataset, context), run, dataset)
-
-
-def training_loader(run: Run, dataset: Dataset, context: Context) -> Loader:
-    """The same, over the images that the method learns from."""
-    data, processes = run.recipe.data, context.processes
-    return Loader(
-        dataset.train if _uses_all(run, dataset) else dataset.train.labelled(),
-        batch=data.batch,
-        augment=data.augment,
-        seed=run.seed,
-        classes=len(dataset.classes),
-        rank=processes.process_index,
-        world=processes.num_processes,
-        device=processes.device,
-        accumulate=run.recipe.train.accumulate,
-        workers=data.workers,
-        views=views_of(run),
-    )
-
-
-def _in_whole_epochs(loader: Loader, run: Run, dataset: Dataset) -> Batches:
-    if _uses_all(run, dataset):
-        return loader
-    data = run.recipe.data
-    return SameEpoch(loader, steps_in(len(dataset.train), batch=data.batch, accumulate=run.recipe.train.accumulate))
-
-
-def _uses_all(run: Run, dataset: Dataset) -> bool:
-    return run.recipe.method.uses_unlabelled or bool((dataset.train.labels >= 0).all())
 
 
 def fill(run: Run, context: Context) -> None:

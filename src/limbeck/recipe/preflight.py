@@ -6,7 +6,8 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import DataError
 from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
-from limbeck.recipe.execute import Context, training_batches
+from limbeck.recipe.batches import training_batches
+from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part

@@ -173,24 +173,12 @@ class _Loop:
         return samples
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
-<<<<<<< HEAD
-        batch = to_device(batch, self.accelerator.device)
-        if self.settings.compile:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave may be written over now
-        for source in self.served:
-            source.now(batch, self.record.position.total)
-        terms = self.runner(batch, at)
-        loss = scaled(reduce(add, terms.values()), weight)
-        if self.settings.precision == "fp16":
-            self.accelerator.backward(loss)  # scales the loss first
-        else:
-            loss.backward()
-        self.record.add(terms, weight=weight, completes=completes)
-=======
         with self.timed(Section.DATA):
             batch = to_device(batch, self.accelerator.device)
             for source in self.served:
                 source.now(batch, self.record.position.total)
+        if self.settings.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave may be written over now
         with self.timed(Section.LOSSES):
             terms = self.runner(batch, at)
             loss = scaled(reduce(add, terms.values()), weight)
@@ -201,7 +189,6 @@ class _Loop:
                 loss.backward()
         with self.timed(Section.LOG):
             self.record.add(terms, weight=weight, completes=completes)
->>>>>>> profile
 
     def _weights(self, micro: Sequence[Any]) -> tuple[list[Tensor | float], int]:
         """Size · world / Σ size: micro-batches and processes of any sizes add up to the one large batch."""
