@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,7 @@ def in_steps(text: str, steps_per_epoch: int) -> int:
     return round(number * (steps_per_epoch if unit == "epoch" else 1))
 
 
+@cache  # the loop asks in every step
 def _parts(text: str) -> tuple[str, str]:
     found = _LENGTH.fullmatch(text)
     if not found:
