@@ -18,7 +18,7 @@ from limbeck.recipe.execute import Context, fill
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import baseline_of
 from limbeck.train.cache import caches
-from running import copied, only, run, stamps
+from running import copied, only, run, stamps, write
 
 CACHED = "train.teacher_outputs=cached"
 VARIED = "data.augment={shift: 1, mixup: 0.2}"
@@ -100,6 +100,48 @@ def test_whatever_changes_an_output_makes_another_cache(lab: Path, change: str) 
     assert filled(lab, VARIED, change) != "known"
 
 
+def test_another_version_of_the_package_that_draws_transforms_makes_another_cache(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may draw other pixels from the same numbers, and the student would see those."""
+    transforms = "data.augment={transforms: [{name: RandomRotation, degrees: 10}]}"
+    few = "train.teacher_outputs={name: cached, views: 1}"
+    filled(lab, transforms, few)
+    monkeypatch.setattr("limbeck.recipe.cached.version", lambda _package: "0.0")
+    assert filled(lab, transforms, few) != "known"
+
+
+def test_another_way_to_run_a_network_makes_another_cache(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own task decides what a network gives; a setting of limbeck's own does not."""
+    (lab / "darker.py").write_text(DARKER)
+    monkeypatch.syspath_prepend(lab)
+    filled(lab)
+    assert filled(lab, "task={name: classification, label_smoothing: 0.1}") == "known"
+    first = filled(lab, "task={name: 'darker:Darker', share: 0.5}")
+    assert first != "known"
+    assert filled(lab, "task={name: 'darker:Darker', share: 0.6}") not in ("known", first)
+
+
+DARKER = """\
+from limbeck.core.settings import settings
+from limbeck.tasks.classification import Classification
+
+
+@settings
+class Darker(Classification):
+    \"\"\"Images lose light.
+
+    Args:
+        share: of the light that stays.
+    \"\"\"
+
+    share: float = 0.5
+
+    def run(self, model, batch):
+        return model(batch[0] * self.share)
+"""
+
+
 def test_other_weights_make_another_cache(lab: Path) -> None:
     filled(lab)
     path = only(lab / "runs", "teacher") / "student-best.safetensors"
@@ -150,10 +192,24 @@ def test_a_run_says_which_cache_it_used_and_prune_keeps_that_one(lab: Path) -> N
     other = filled(lab, VARIED)
     partial = filled(lab, "train.teacher_outputs={name: cached, dtype: float32}")
     (lab / "runs" / "cache" / partial / "view-000.safetensors").unlink()
-    removed = {path.name: why for path, why in prune(lab / "runs")}
-    assert removed == {other: "no run refers to it", partial: "not complete"}
+    assert {path.name for path in prune(lab / "runs")} == {other, partial}
     assert caches(lab / "runs") == [used]
     assert used.complete
+
+
+def test_prune_keeps_what_an_unfinished_run_was_filling(lab: Path) -> None:
+    """A run says which cache it uses before it fills it; one that was killed meanwhile still completes it."""
+    half = filled(lab, VARIED)
+    (lab / "runs" / "cache" / half / "view-003.safetensors").unlink()
+    RunFolder(lab / "runs" / "kd-0123456789").update(state="unfinished", teacher_outputs={"teacher": half})
+    assert list(prune(lab / "runs")) == []
+    assert [cache.name for cache in caches(lab / "runs")] == [half]
+
+
+def test_prune_removes_a_damaged_cache_that_nobody_uses(lab: Path) -> None:
+    name = filled(lab)
+    (lab / "runs" / "cache" / name / "manifest.json").write_text("{")
+    assert [path.name for path in prune(lab / "runs")] == [name]
 
 
 def test_a_damaged_cache_stops_the_run_before_it_trains(lab: Path) -> None:
@@ -186,6 +242,28 @@ def test_the_manifest_says_in_words_what_it_is_keyed_by(lab: Path) -> None:
     }
     assert len(key["weights_sha256"]) == 64
     assert set(manifest["files"]) == {f"view-{view:03d}.safetensors" for view in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["train.teacher_outputs={name: cached, top: 10}"], "top: 10 of 10 classes is no less than all"),
+        (["train.teacher_outputs={name: cached, sampled: 12}"], "sampled: 12 of 10 classes is no less than all"),
+        (
+            [
+                "train.teacher_outputs={name: cached, sampled: 4}",
+                "method={name: compose, methods: [{name: kd, temperature: 2}, {name: kd, temperature: 4}]}",
+            ],
+            "compose does not learn from teacher through a KL divergence",
+        ),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_the_teacher_is_trained(
+    tmp_path: Path, overrides: list[str], problem: str
+) -> None:
+    with pytest.raises(RunError, match=problem):
+        run(write(tmp_path) / "kd.yaml", *overrides)
+    assert not list((tmp_path / "runs").glob("teacher-*"))
 
 
 def test_a_method_without_a_frozen_network_has_nothing_to_store(lab: Path) -> None:

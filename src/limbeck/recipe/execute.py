@@ -18,7 +18,7 @@ from limbeck.core.files import write_json
 from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset, Part
 from limbeck.data.loader import Loader, steps_in
-from limbeck.recipe.cached import Teachers, views_of
+from limbeck.recipe.cached import Teachers, check_stored, views_of
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.measure import Measurement, batches_of
@@ -26,6 +26,7 @@ from limbeck.recipe.networks import join
 from limbeck.recipe.versions import versions
 from limbeck.train.batches import Batches, Repeatable, SameEpoch
 from limbeck.train.cache import Cache
+from limbeck.train.devices import main_alone
 from limbeck.train.fit import fit
 from limbeck.train.record import Fitted
 from limbeck.train.settings import Cached
@@ -125,6 +126,7 @@ class _Training:
         self.main = context.processes.is_main_process
         self.recipe = run.recipe
         self.dataset = context.dataset(run)
+        check_stored(run, classes=len(self.dataset.classes))
         self.roles = dict(self.recipe.method.roles())
         self.frozen = [role for role in self.recipe.models if self.roles.get(role) is Kind.FROZEN]
         self.joined = {role: join(run, role, self.dataset, frozen=role in self.frozen) for role in self.recipe.models}
@@ -152,8 +154,9 @@ class _Training:
             )
         finally:
             distiller.close()
-        if self.main:
-            self._finish(distiller.deliver(), fitted)
+        with main_alone(self.context.processes) as main:
+            if main:
+                self._finish(distiller.deliver(), fitted)
 
     def fill(self) -> None:
         """Store what the frozen networks give, and train nothing."""
@@ -177,9 +180,9 @@ class _Training:
         return Teachers(self.run_, distiller, self._networks(), loader) if cached else None
 
     def _fill(self, teachers: Teachers, example: Any) -> None:
-        if self.main:
-            teachers.fill(example, say=self._say, progress=self.context.progress)
-        self.context.processes.wait_for_everyone()
+        with main_alone(self.context.processes) as main:
+            if main:
+                teachers.fill(example, say=self._say, progress=self.context.progress)
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)

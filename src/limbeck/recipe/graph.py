@@ -27,7 +27,7 @@ from limbeck.train.settings import NOT_DETERMINING, Live, Train
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
 
-_NOT_DETERMINING_DATA = ("root", "workers")
+_NOT_DETERMINING_DATA = ("root", "workers", "prefetch", "pin_memory")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,8 @@ class Run:
         train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
         if isinstance(self.recipe.train.teacher_outputs, Live):  # as before there was a choice: old runs stay valid
             del train["teacher_outputs"]
+        elif self.recipe.train.teacher_outputs.sampled is None:  # for the same reason
+            train["teacher_outputs"] = {k: v for k, v in train["teacher_outputs"].items() if k != "sampled"}
         return {
             "format": FORMAT,
             "task": _with_source(self.canonical["task"]),
