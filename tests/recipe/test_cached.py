@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_live_is_not_in_the_hash_and_cached_is(lab: Path) -> None:
     assert live.hash == plain.hash
     assert plain.folder == only(lab / "runs", "kd")
     assert len({plain.hash, cached.hash, eight.hash}) == 3
+    assert "sampled" not in cached.determining["train"]["teacher_outputs"]  # as before there was such a choice
     assert baseline_of(cached).hash == baseline_of(plain).hash
 
 
@@ -92,6 +94,7 @@ def test_another_student_seed_or_temperature_uses_the_same_cache(lab: Path, chan
         "train.teacher_outputs={name: cached, views: 0}",
         "train.teacher_outputs={name: cached, dtype: float32}",
         "train.teacher_outputs={name: cached, top: 3}",
+        "train.teacher_outputs={name: cached, sampled: 3}",
         "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}",
     ],
 )
@@ -157,6 +160,37 @@ def test_an_ensemble_is_stored_at_the_temperature_at_which_it_teaches(lab: Path)
     pair = "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}"
     filled(lab, pair)
     assert filled(lab, pair, "method.temperature=2") != "known"
+
+
+def test_samples_are_drawn_at_the_temperature_at_which_the_method_teaches(lab: Path) -> None:
+    """A hotter method finds other classes in the cache; the same one, composed or for another student, finds its own."""
+    samples = "train.teacher_outputs={name: cached, sampled: 5}"
+    name = filled(lab, samples)
+    assert filled(lab, samples, "models.student={name: mlp, hidden: [12]}") == "known"
+    assert filled(lab, samples, "method={name: compose, methods: [{name: kd, temperature: 4}]}") == "known"
+    assert filled(lab, samples, "method.temperature=1") != "known"
+    manifest = json.loads((lab / "runs" / "cache" / name / "manifest.json").read_text())
+    assert manifest["key"]["sampled"] == 5
+    assert manifest["key"]["temperature"] == 4.0
+    assert manifest["tensors"] == {"sampled.classes": ["int16", [5]]}
+    assert manifest["row_bytes"] == 10
+
+
+def test_two_fillings_draw_the_same_classes(lab: Path) -> None:
+    samples = "train.teacher_outputs={name: cached, sampled: 5, views: 2}"
+    name = filled(lab, samples, VARIED)
+    views = [lab / "runs" / "cache" / name / f"view-00{view}.safetensors" for view in (0, 1)]
+    before = [path.read_bytes() for path in views]
+    assert before[0] != before[1]
+    shutil.rmtree(views[0].parent)
+    assert filled(lab, samples, VARIED) == name
+    assert [path.read_bytes() for path in views] == before
+
+
+def test_a_student_learns_from_samples(lab: Path) -> None:
+    sets = ("train.teacher_outputs={name: cached, sampled: 8}", "method.hard_weight=0", "train.length=8 epochs")
+    found = run(lab / "kd.yaml", *sets, "baseline=false")
+    assert found.runs[0].evaluation["last"]["accuracy"] > 0.5
 
 
 def trained(lab: Path, *overrides: str) -> dict[str, torch.Tensor]:

@@ -105,6 +105,22 @@ def test_views_differ_so_the_right_one_must_have_been_served(tmp_path: Path) -> 
     assert not torch.allclose(first, second, atol=1e-3)
 
 
+def test_samples_come_back_as_distributions_of_the_right_view(tmp_path: Path) -> None:
+    """A hundred draws of four classes are close to the live distribution."""
+    settings = Cached(sampled=100)
+    cache, data, live = Cache(tmp_path / "cache"), loader(), teacher()
+    replace(filling(teacher(), settings=settings), temperature=2.0).into(cache, say=print, done=lambda _count: None)
+    stored = serving(teacher(), cache, data)
+    for step in (0, data.steps_per_epoch, 2 * data.steps_per_epoch):
+        (batch,) = data.step(step)
+        stored.served.now(batch, step)
+        found, expected = ((net(batch).output / 2).softmax(-1) for net in (stored, live))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0.03)
+        stored.forget()
+        live.forget()
+    assert stored.calls == 0
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> tuple[Net, Any]:
     """A network with stored passes, and the current batch."""
