@@ -194,7 +194,8 @@ class Cached:
         dtype: of what is stored. Outputs come back as float32, tapped features in their own type.
         top: keep so many of the largest log-probabilities and one rest that holds the remaining mass; absent = all.
         sampled: keep so many classes, drawn from the teacher's distribution at the temperature of the method: noise
-            instead of the bias of `top`. Only for methods whose loss is a KL divergence from teacher to student.
+            instead of the bias of `top`, and the more of it the higher that temperature. Only for methods whose loss is
+            a KL divergence from teacher to student.
     """
 
     name: Literal["cached"] = "cached"
