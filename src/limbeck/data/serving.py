@@ -90,8 +90,8 @@ def moved_ahead(steps: Iterator[list[ImageBatch]], device: torch.device) -> Iter
             coming = [moved(batch, device) for batch in step]
         if ahead is not None:
             yield ahead
-        # Only now, when all kernels of the step before are queued: they must not wait for this copy. Whatever comes next
-        # does; and its memory must not be given to a later copy before it was used.
+        # Only now, when all kernels of the step before are queued: they must not wait for this copy. Whatever comes
+        # next does, and its memory must not be given to a later copy before it was used.
         current = torch.cuda.current_stream(device)
         current.wait_stream(beside)
         for batch in coming:

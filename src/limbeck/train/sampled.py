@@ -16,9 +16,9 @@ whole of it. Its N draws together expect the same counts, with less variance: a 
 ⌊N p_i⌋ - 1 times. Proposals other than p itself are not offered, because their weights do not sum to one and p̂ would
 have to be normalised, which is a bias again.
 
-A draw is a pure function of (view, sample id, draw) and of p. So a student that meets a view again meets the same draws
-again: their noise averages out over samples and views, not over epochs. It is the larger the flatter p is, and T² scales
-it with the loss: where a sharp teacher at T = 1 is well told by a handful of draws, T = 4 asks for many.
+A draw is a pure function of (view, sample id, draw) and of p. So a student that meets a view again meets the same
+draws again: their noise averages out over samples and views, not over epochs. It is the larger the flatter p is, and T²
+scales it with the loss: where a sharp teacher at T = 1 is well told by a handful of draws, T = 4 asks for many.
 """
 
 from __future__ import annotations
