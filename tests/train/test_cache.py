@@ -121,6 +121,14 @@ def test_samples_come_back_as_distributions_of_the_right_view(tmp_path: Path) ->
     assert stored.calls == 0
 
 
+def test_every_view_draws_anew_whatever_the_network_says_of_it(tmp_path: Path) -> None:
+    cache, settings = Cache(tmp_path / "cache"), Cached(sampled=3)
+    constant = filling(teacher(), settings=settings, run=lambda batch: ForwardPass(torch.zeros(len(batch.ids), 9), {}))
+    replace(constant, temperature=1.0).into(cache, say=print, done=lambda _count: None)
+    views = [cache.view(view)["sampled.classes"] for view in range(3)]
+    assert all((one != other).any(1).float().mean() > 0.5 for one, other in zip(views, views[1:], strict=False))
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> tuple[Net, Any]:
     """A network with stored passes, and the current batch."""
