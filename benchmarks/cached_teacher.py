@@ -29,25 +29,22 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from attending import Attending, OnConstants
 from machine import machine
 from outcome import RESULTS, Lines, asked, keep, kept, present_device, say, say_machine, show, write
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from limbeck import KD, Classification, Distiller, Supervised, Train, fit
 from limbeck.core.bridge import Bridge
 from limbeck.core.forward_pass import ForwardPass
-from limbeck.core.method import Method, Nets
 from limbeck.core.net import Kind, Net
-from limbeck.core.plan import At
-from limbeck.core.settings import settings
 from limbeck.data.augment import Augment
 from limbeck.data.cifar import Cifar10
 from limbeck.data.dataset import Dataset
@@ -62,69 +59,6 @@ PROMISE, DISK, MEMORY = 1.10, 10.0, 100.0
 WAYS = ("alone", "constant logits", "cached logits", "constant tap", "cached tap", "live logits")
 VIEWS = 2
 TASK = Classification()
-
-
-@settings
-class Attending(KD):
-    """Soft targets, and the attention maps at one tap of each network.
-
-    Args:
-        tap: in both networks.
-    """
-
-    tap: str
-
-    def taps(self) -> Mapping[str, Sequence[str]]:
-        """The same tap in both."""
-        return {"student": (self.tap,), "teacher": (self.tap,)}
-
-    def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
-        """Those of soft targets, and the difference of the maps."""
-        terms = super().terms(nets, batch, at)
-        student, teacher = (_attention(nets[role](batch).taps[self.tap]) for role in ("student", "teacher"))
-        return {**terms, "attention": F.mse_loss(student, teacher)}
-
-
-def _attention(features: Tensor) -> Tensor:
-    return F.normalize(features.square().mean(1).flatten(), dim=0)
-
-
-@settings
-class OnConstants(Method):
-    """Another method's losses without its teacher: wherever that is asked for, one and the same pass answers.
-
-    Args:
-        method: of a student and a teacher.
-        given: the pass.
-    """
-
-    method: Method
-    given: ForwardPass
-
-    def roles(self) -> Mapping[str, Kind]:
-        """The student."""
-        return {"student": Kind.TRAINED}
-
-    def taps(self) -> Mapping[str, Sequence[str]]:
-        """The student's."""
-        return {"student": self.method.taps().get("student", ())}
-
-    def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
-        """Those of the method."""
-        return self.method.terms(_Answered(nets, self.given), batch, at)
-
-
-@dataclass(frozen=True)
-class _Answered:
-    nets: Nets
-    given: ForwardPass
-
-    @property
-    def task(self) -> Any:
-        return self.nets.task
-
-    def __getitem__(self, role: str) -> Callable[[Any], ForwardPass]:
-        return (lambda _batch: self.given) if role == "teacher" else self.nets[role]
 
 
 @dataclass(frozen=True)

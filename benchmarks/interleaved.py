@@ -79,7 +79,7 @@ class Interleaved:
         return self._fit_batches.steps_per_epoch
 
     def batches(self, start_step: int = 0) -> Iterator[list[Any]]:
-        """What fit trains on; from handing out a block's first batch to being asked for the next block's is its time."""
+        """What fit trains on; it is timed from a block's first batch to when it asks for the next block's."""
         stream = self._fit_batches.batches(start_step)
         while True:
             block = self.fit.take(stream)
