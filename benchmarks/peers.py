@@ -225,30 +225,19 @@ def show(found: Mapping[str, Any]) -> None:
     """The table of a case."""
     title = f"{found['case']}: {found['images']} images, {found['epochs']} epochs, batch {found['batch']}"
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for heading in (
-        "process, s",
-        "images/s",
-        "ratio",
-        "training, s",
-        "images/s",
-        "ratio",
-        "test accuracy",
-        "filling, s",
-    ):
+    table.add_column("", no_wrap=True)
+    for heading in ("process, s", "ratio", "training, s", "images/s", "ratio", "test", "filling, s"):
         table.add_column(heading, justify="right")
-    fastest = {key: _fastest(found, key) for key in ("seconds", "training_seconds")}
+    whole, training = _fastest(found, "seconds"), _fastest(found, "training_seconds")
     for row in found["ways"]:
-        cells = []
-        for key, speed in (("seconds", "images_per_second"), ("training_seconds", "training_images_per_second")):
-            ratio = "–" if fastest[key] is None else f"{fastest[key] / row[key]:.2f}"
-            cells += [f"{row[key]:.1f}", f"{row[speed]:.0f}", ratio]
-        filling = f"{row['filling_seconds']:.1f}" if row["filling_seconds"] else ""
-        table.add_row(row["way"], *cells, f"{row['accuracy']:.2%}", filling)
+        cells = [f"{row['seconds']:.1f}", _ratio(whole, row["seconds"])]
+        cells += [f"{row['training_seconds']:.1f}", f"{row['training_images_per_second']:.0f}"]
+        cells += [_ratio(training, row["training_seconds"]), f"{row['accuracy']:.2%}"]
+        table.add_row(row["way"], *cells, f"{row['filling_seconds']:.1f}" if row["filling_seconds"] else "")
     Console().print(table, highlight=False)
     for row in found["ways"]:
         if row["filling_seconds"]:
-            say(_with_filling(row, found, fastest["seconds"]))
+            say(_with_filling(row, found, whole))
     teacher = f"Ratios are to the faster of the two others. Teacher: {found['teacher_accuracy']:.2%}"
     after = found.get("teacher_accuracy_after_torchdistill")
     say(
@@ -260,12 +249,16 @@ def _fastest(found: Mapping[str, Any], key: str) -> float | None:
     return min((row[key] for row in found["ways"] if not row["way"].startswith("limbeck")), default=None)
 
 
+def _ratio(fastest: float | None, seconds: float) -> str:
+    return "–" if fastest is None else f"{fastest / seconds:.2f}"
+
+
 def _with_filling(row: Mapping[str, Any], found: Mapping[str, Any], fastest: float | None) -> str:
     both = row["filling_seconds"] + row["seconds"]
     passes = f"{found['views']} views" if found["views"] else "each image once"
     line = f"{row['way']}: storing what the teacher gives for {passes} took {row['filling_seconds']:.1f} s, once; "
     line += f"with it the first training takes {both:.1f} s"
-    return line + ("" if fastest is None else f", a ratio of {fastest / both:.2f}") + "."
+    return f"{line}, a ratio of {_ratio(fastest, both)}."
 
 
 def main() -> None:
