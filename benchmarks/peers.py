@@ -226,7 +226,7 @@ def show(found: Mapping[str, Any]) -> None:
     title = f"{found['case']}: {found['images']} images, {found['epochs']} epochs, batch {found['batch']}"
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
-    for heading in ("process, s", "ratio", "training, s", "images/s", "ratio", "test", "filling, s"):
+    for heading in ("whole, s", "ratio", "train, s", "image/s", "ratio", "test", "fill, s"):
         table.add_column(heading, justify="right")
     whole, training = _fastest(found, "seconds"), _fastest(found, "training_seconds")
     for row in found["ways"]:
