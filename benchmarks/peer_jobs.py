@@ -13,7 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,11 @@ def prepare(case: Case, size: Size, folder: Path) -> Dataset:
     models = {role: {**form, "weights": str(folder / f"{role}.safetensors")} for role, form in case.roles.items()}
     method = {"name": "kd", "temperature": SETTINGS["temperature"], "hard_weight": SETTINGS["hard_weight"]}
     recipe = _recipe(case, size, models=models, method=method, epochs=size.epochs, schedule="constant")
-    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    if case.data is Cifar10:
+        _write_binary(folder / "images.npz", dataset.classes, folder / "cifar-10-batches-bin")
+        recipe["data"]["root"] = str(folder)
+    recipe["evaluate"]["batch"] = BATCH
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     return dataset
 
 
@@ -135,6 +139,21 @@ def _write_images(dataset: Dataset, path: Path) -> None:
         arrays[f"{split}_images"] = (pixels[..., 0] if pixels.shape[3] == 1 else pixels).contiguous().numpy()
         arrays[f"{split}_labels"] = part.labels.numpy()
     np.savez(path, **arrays)
+
+
+def _write_binary(images: Path, classes: Sequence[str], folder: Path) -> None:
+    """CIFAR-10's own binary layout: like the others, limbeck need not decode a JPEG for every image first."""
+    folder.mkdir(exist_ok=True)
+    arrays = np.load(images)
+    for split, names in (
+        ("train", [f"data_batch_{number}.bin" for number in range(1, 6)]),
+        ("test", ["test_batch.bin"]),
+    ):
+        planes = arrays[f"{split}_images"].transpose(0, 3, 1, 2).reshape(len(arrays[f"{split}_labels"]), -1)
+        records = np.concatenate([arrays[f"{split}_labels"][:, None].astype(np.uint8), planes], axis=1)
+        for name, part in zip(names, np.array_split(records, len(names)), strict=True):
+            (folder / name).write_bytes(part.tobytes())
+    (folder / "batches.meta.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
 
 def _write_job(case: Case, size: Size, dataset: Dataset, path: Path) -> None:
@@ -157,8 +176,8 @@ def _write_job(case: Case, size: Size, dataset: Dataset, path: Path) -> None:
 def _train_teacher(case: Case, size: Size, folder: Path) -> None:
     recipe, runs = folder / "teacher.yaml", folder / "teacher"
     models, method = {"student": dict(case.teacher)}, {"name": "supervised"}
-    text = _recipe(case, size, models=models, method=method, epochs=size.teacher_epochs, schedule="cosine")
-    recipe.write_text(text, encoding="utf-8")
+    plain = _recipe(case, size, models=models, method=method, epochs=size.teacher_epochs, schedule="cosine")
+    recipe.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     precision = f"train.precision={TEACHER_PRECISION}"
     command = [sys.executable, "-m", "limbeck", "run", str(recipe), "--quiet", "--runs", str(runs), "--set", precision]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -170,7 +189,7 @@ def _train_teacher(case: Case, size: Size, folder: Path) -> None:
 
 def _recipe(
     case: Case, size: Size, *, models: Mapping[str, Any], method: Mapping[str, Any], epochs: int, schedule: str
-) -> str:
+) -> dict[str, Any]:
     optimizer = {"name": "sgd", **{key: SETTINGS[key] for key in ("lr", "momentum", "weight_decay")}}
     data = {
         "name": case.data.title,
@@ -179,7 +198,7 @@ def _recipe(
         "batch": BATCH,
         "augment": dict(case.augment),
     }
-    recipe = {
+    return {
         "data": data,
         "models": dict(models),
         "method": dict(method),
@@ -187,7 +206,6 @@ def _recipe(
         "evaluate": {"latency": False},
         "report": False,
     }
-    return yaml.safe_dump(recipe, sort_keys=False)
 
 
 def _arguments(form: Mapping[str, Any]) -> dict[str, Any]:

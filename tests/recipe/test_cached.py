@@ -318,3 +318,38 @@ def test_what_cannot_be_kept_is_refused_before_the_teacher_is_trained(
 def test_a_method_without_a_frozen_network_has_nothing_to_store(lab: Path) -> None:
     with pytest.raises(RunError, match="supervised has no frozen network; expected live"):
         run(lab / "teacher.yaml", CACHED)
+
+
+def test_where_outputs_are_stored_a_later_command_never_runs_the_teacher(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for its own figures either: they are those of the run that stored them."""
+    run(lab / "kd.yaml", *SHORT, CACHED)
+    passes: list[torch.nn.Module] = []
+    real = torch.nn.Module.__call__
+
+    def counted(module: torch.nn.Module, *arguments: Any, **named: Any) -> Any:
+        if isinstance(module, Bridge) and sum(p.numel() for p in module.parameters()) > 1000:
+            passes.append(module)
+        return real(module, *arguments, **named)
+
+    known = json.loads((only(lab / "runs", "kd", CACHED) / "evaluation.json").read_text())["teacher"]
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.Module, "__call__", counted)
+        results = run(lab / "kd.yaml", *SHORT, CACHED, "train.seed=7", "method.temperature=2")
+    probes = 3  # shapes, before anything is trained and once more; and FLOPs
+    assert len(passes) <= probes
+    assert [entry.metrics for entry in results.entries if entry.role == "teacher"] == [known]
+
+
+def test_answers_that_are_damaged_are_found(lab: Path) -> None:
+    name = filled(lab)
+    path = lab / "runs" / "cache" / name / "answers-validation.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(RunError, match=r"answers-validation.safetensors is damaged"):
+        run(lab / "kd.yaml", *SHORT, CACHED)
+    path.unlink()
+    run(lab / "kd.yaml", *SHORT, CACHED)
+    assert path.is_file()

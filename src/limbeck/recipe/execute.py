@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from limbeck.train.devices import main_alone
 from limbeck.train.fit import fit
 from limbeck.train.record import Fitted
 from limbeck.train.settings import Cached
+from limbeck.train.speed import keep_freed_memory
 
 
 def execute(run: Run, context: Context) -> None:
@@ -97,21 +99,25 @@ class _Training:
     def __init__(self, run: Run, folder: RunFolder, context: Context) -> None:
         self.run_, self.folder, self.context = run, folder, context
         self.main = context.processes.is_main_process
+        if run.recipe.train.reuse_memory and context.processes.device.type == "cpu":
+            keep_freed_memory()  # the teacher is tested before `fit` would see to it
         self.recipe = run.recipe
         self.dataset = context.dataset(run)
         check_stored(run, classes=len(self.dataset.classes))
+        self.caches: dict[str, Cache] = {}
         self.roles = dict(self.recipe.method.roles())
         self.frozen = [role for role in self.recipe.models if self.roles.get(role) is Kind.FROZEN]
         self.joined = {role: join(run, role, self.dataset, frozen=role in self.frozen) for role in self.recipe.models}
 
     def run(self) -> None:
         """Train, then measure."""
-        self._announce()
         distiller, loader, example = self._distiller()
         try:
-            teachers = self._teachers(distiller, loader)
+            cached = isinstance(self.recipe.train.teacher_outputs, Cached)
+            teachers = self._teachers(distiller, loader) if cached else None
+            self._announce()
             if self.main:
-                self._open({} if teachers is None else teachers.caches())
+                self._open(self.caches)
             if teachers is not None:
                 self._fill(teachers, example)
                 teachers.serve()
@@ -136,7 +142,7 @@ class _Training:
         """Store what the frozen networks give, and train nothing."""
         distiller, loader, example = self._distiller()
         try:
-            self._fill(Teachers(self.run_, distiller, self._networks(), loader), example)
+            self._fill(self._teachers(distiller, loader), example)
         finally:
             distiller.close()
 
@@ -149,14 +155,18 @@ class _Training:
     def _networks(self) -> dict[str, nn.Module]:
         return {role: self._placed(role) for role in self.joined}
 
-    def _teachers(self, distiller: Distiller, loader: Loader) -> Teachers | None:
-        cached = isinstance(self.recipe.train.teacher_outputs, Cached)
-        return Teachers(self.run_, distiller, self._networks(), loader) if cached else None
+    def _teachers(self, distiller: Distiller, loader: Loader) -> Teachers:
+        teachers = Teachers(self.run_, distiller, self._networks(), loader)
+        self.caches = teachers.caches()
+        return teachers
 
     def _fill(self, teachers: Teachers, example: Any) -> None:
         with main_alone(self.context.processes) as main:
             if main:
                 teachers.fill(example, say=self._say, progress=self.context.progress)
+                for role, split in product(self.frozen, self._held_out()):
+                    if self.caches[role].held(_answers_file(split)) is None:
+                        self.caches[role].enter(_answers_file(split), self._answers(role, split).save)
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)
@@ -166,8 +176,7 @@ class _Training:
         for joined in self.joined.values():
             for note in joined.notes:
                 self._say(note)
-        split = "validation" if self.dataset.validation is not None else "test"
-        for role in self.frozen if getattr(self.dataset, split) is not None else ():
+        for role, split in product(self.frozen, self._held_out()[:1]):
             accuracy = measure(self._answers(role, split), self.dataset.classes)["accuracy"]
             name = network_name(self.run_, role)
             self._say(f"{role} ({name}): {accuracy:.2%} on the {split} split, seen as the student sees it")
@@ -176,13 +185,18 @@ class _Training:
                     f"Note: {role} does little better than guessing here; look at its weights, classes and pixels"
                 )
 
+    def _held_out(self) -> list[str]:
+        return [split for split in ("validation", "test") if getattr(self.dataset, split) is not None]
+
     def _answers(self, role: str, split: str) -> Predictions:
-        """What a frozen network says on a held-out split; it is asked once per command."""
+        """What a frozen network says on a held-out split: asked once per command, or ever where outputs are stored."""
         determining, known = self.run_.determining, self.context.answers
         key = repr([determining["models"][role], determining["data"], determining["task"], split])
         if key not in known:
+            stored = self.caches[role].held(_answers_file(split)) if role in self.caches else None
             batches = self._evaluation(getattr(self.dataset, split))
-            known[key] = predict(self._placed(role), batches, self.recipe.task.run)
+            network = self._placed(role)
+            known[key] = Predictions.load(stored) if stored else predict(network, batches, self.recipe.task.run)
         return known[key]
 
     def _placed(self, role: str) -> nn.Module:
@@ -225,6 +239,10 @@ class _Training:
             validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
         )
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+
+def _answers_file(split: str) -> str:
+    return f"answers-{split}.safetensors"
 
 
 def fill(run: Run, context: Context) -> None:

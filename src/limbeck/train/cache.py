@@ -5,6 +5,7 @@
         view-000.safetensors       one row per sample, by ascending id: outputs and tapped features
         view-001.safetensors
         …
+        answers-test.safetensors   outputs on held-out images, as they are measured
 
 The hash is that of the manifest's `key`: whatever can change an output is in it, so a change makes another folder. A
 view is written whole or not at all and entered into the manifest afterwards; a filling that was killed goes on with the
@@ -118,12 +119,30 @@ class Cache:
         for path in self.damaged():
             raise RunError(
                 f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}. Nothing was trained on it. "
-                "Delete this file; the next run stores this view again"
+                "Delete this file; the next run stores it again"
             )
 
     def view(self, view: int) -> dict[str, Tensor]:
         """The tensors of a view, mapped."""
         return mapped(self.folder / file_of(view))
+
+    def held(self, name: str) -> Path | None:
+        """A file that is in the manifest and is what was written; `None` for any other."""
+        facts, path = self.manifest().get("files", {}).get(name), self.folder / name
+        return path if facts and path.is_file() and sha256(path) == facts["sha256"] else None
+
+    def enter(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write a file beside the views, and enter it into the manifest, which must be there.
+
+        Args:
+            name: of the file.
+            write: writes it, whole or not at all.
+        """
+        with self.locked(wait=True):
+            path, manifest = self.folder / name, self.manifest()
+            write(path)
+            manifest["files"][name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            self.write(manifest)
 
     def remove(self, *, unless: Callable[[], bool] = lambda: False) -> bool:
         """Delete the folder, unless some process is filling it; returns whether it is gone.
