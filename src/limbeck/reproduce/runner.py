@@ -129,7 +129,7 @@ def run_rows(label: str, several: tuple[Finished, ...]) -> list[dict[str, Any]]:
 
 def _train(plan: Planned, jobs: int | None, context: Context) -> None:
     unfinished = [run for run in plan.ordered if RunFolder(run.folder).state != "finished"]
-    preflight(unfinished, context)
+    preflight([several[0] for several in plan.labelled.values()], context)  # its seeds differ in nothing that can fail
     jobs = min(jobs or min(cores(), MOST_JOBS), max(1, len(unfinished)))
     if jobs == 1:
         for number, run in enumerate(unfinished, start=1):
