@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.reproduce.experiment import Done, Outcome, Scale
 from limbeck.reproduce.hinton2015.mnist import EXPERIMENT, closed
 from reproduce.made import Made, wrong_on
-from reproduce.verdicts import FULL, drawn, held
+from reproduce.verdicts import FULL, QUICK, drawn, held
 
 
 def trained(term: str, *errors: Sequence[int]) -> tuple[Made, ...]:
@@ -17,13 +17,13 @@ def trained(term: str, *errors: Sequence[int]) -> tuple[Made, ...]:
     return wrong_on(*errors, images=10_000, curves=lines)
 
 
-def outcome_of(teacher: int, alone: Sequence[int], distilled: Sequence[int]) -> Outcome:
+def outcome_of(teacher: int, alone: Sequence[int], distilled: Sequence[int], scale: Scale = FULL) -> Outcome:
     runs = {
         "teacher": trained("task", range(teacher)),
         "alone": trained("task", *(range(count) for count in alone)),
         "distilled": trained("kd", *(range(count) for count in distilled)),
     }
-    return EXPERIMENT.judge(Done(runs), FULL)
+    return EXPERIMENT.judge(Done(runs), scale)
 
 
 def test_as_in_the_paper() -> None:
@@ -39,6 +39,11 @@ def test_a_third_of_the_gap_is_not_half_of_it() -> None:
 
 def test_a_teacher_that_is_too_weak() -> None:
     assert held(outcome_of(93, [146, 148], [96, 98])) == [True, True, False]
+
+
+def test_the_quick_version_asks_less_of_the_teacher() -> None:
+    assert held(outcome_of(193, [246, 248], [206, 208], QUICK)) == [True, True, True]
+    assert held(outcome_of(247, [246, 248], [206, 208], QUICK)) == [True, False, False]
 
 
 def test_a_gain_within_the_noise_is_no_gain() -> None:

@@ -1,4 +1,4 @@
-"""Sections 2 and 5: an ensemble's gain in one network, on each kind of data that it is tried on."""
+"""Sections 2 and 4: an ensemble's gain in one network, on each kind of data that it is tried on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from limbeck.reproduce.together import Together
 
 EXPERIMENT = Together(
     title="One network keeps most of what an ensemble gains.",
-    paper=f"{PAPER}, sections 2 and 5",
+    paper=f"{PAPER}, sections 2 and 4",
     parts={"MNIST": EnsembleMnist()},
 )
