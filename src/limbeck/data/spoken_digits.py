@@ -162,8 +162,8 @@ class SpokenDigits(ImageData):
             count = amount_of(self.validation, total=len(places), key="data.validation")
             if not 0 < count < len(places):
                 raise DataError(
-                    f"data.validation {self.validation} of {len(places)} recordings leaves {len(places) - count} to learn "
-                    f"from and {count} to validate on; both must have some (0 = none)"
+                    f"data.validation {self.validation} of {len(places)} recordings leaves {len(places) - count} to "
+                    f"learn from and {count} to validate on; both must have some (0 = none)"
                 )
             validation[places[stratified(recorded.digits[places], places, count=count, seed=SEED)]] = True
             train &= ~validation
