@@ -60,7 +60,9 @@ def _show(made: Reproduced, console: Console) -> None:
     from rich.table import Table
 
     count = len(made.scale.seeds)
-    table = Table(title=made.experiment.title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=escape(made.experiment.title), title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
     table.add_column("")
     table.add_column("paper", justify="right")
     table.add_column("ours" if count == 1 else f"ours, mean ± std of {count} seeds", justify="right")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import nn
 
+from limbeck.core.bridge import inner
 from limbeck.core.errors import RunError, close
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
-from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run
 from limbeck.recipe.networks import delivered
 
@@ -114,9 +115,16 @@ class Finished:
         """Its logits on the test split."""
         return Predictions.load(self.folder / f"predictions-{which}.safetensors")
 
-    def network(self) -> nn.Module:
-        """The delivered network, in evaluation mode: images in [0, 1] to logits."""
-        return delivered(self.run, self.data)[0].eval()
+    def network(self, which: Which | None = None) -> nn.Module:
+        """A network in evaluation mode: images in [0, 1] to logits.
+
+        Args:
+            which: absent = the one that the run delivers: the best if there is a validation split.
+        """
+        network = delivered(self.run, self.data)[0].eval()
+        if which is not None:
+            self.folder.load_weights(inner(network), which)
+        return network
 
 
 class Done:

@@ -31,18 +31,22 @@ def write_page(made: Reproduced, rows: list[dict[str, Any]]) -> None:
 
 def render(made: Reproduced, rows: list[dict[str, Any]]) -> str:
     """The page's text."""
-    return environment().get_template("reproduction.html").render(
-        title=made.experiment.title,
-        name=made.name,
-        paper=made.experiment.paper,
-        quick=made.scale.quick,
-        seeds=len(made.scale.seeds),
-        verdict=verdict(made.outcome),
-        outcome=made.outcome,
-        panels=[_panel(picture) for picture in made.outcome.pictures],
-        rows=rows,
-        minutes=sum(row["seconds"] for row in rows) / 60,
-        versions=versions(),
+    return (
+        environment()
+        .get_template("reproduction.html")
+        .render(
+            title=made.experiment.title,
+            name=made.name,
+            paper=made.experiment.paper,
+            quick=made.scale.quick,
+            seeds=len(made.scale.seeds),
+            verdict=verdict(made.outcome),
+            outcome=made.outcome,
+            panels=[_panel(picture) for picture in made.outcome.pictures],
+            rows=rows,
+            minutes=sum(row["seconds"] for row in rows) / 60,
+            versions=versions(),
+        )
     )
 
 
