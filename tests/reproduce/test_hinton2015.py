@@ -13,6 +13,7 @@ from torch import nn
 from limbeck.data.parts import InMemory
 from limbeck.reproduce import find
 from limbeck.reproduce.experiment import Done, Outcome, Scale
+from limbeck.reproduce.hinton2015.ensemble_mnist import EnsembleMnist
 from limbeck.reproduce.hinton2015.mnist import closed
 from limbeck.reproduce.hinton2015.temperature import best, label, temperatures, widths
 from limbeck.reproduce.noise import Errors
@@ -186,7 +187,7 @@ class TestEnsemble:
         members = [[*range(20), *range(1000 * (k + 1), 1000 * (k + 1) + 80)] for k in range(4)]
         shared = range(20, 20 + student)
         runs = {"member": wrong_on(*members, images=10_000), "one": wrong_on(shared, shared, images=10_000)}
-        return find("hinton2015-ensemble").judge(Done(runs), QUICK)
+        return EnsembleMnist().judge(Done(runs), QUICK)
 
     def test_a_mean_is_right_where_most_members_are(self) -> None:
         outcome = self.outcome(25)

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.special import softmax
 
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.reproduce.hinton2015.frames import Gain, Right, together
+from limbeck.reproduce.hinton2015.frames import Gain, Right
 
 
 def predictions(right: list[bool]) -> Predictions:
@@ -57,17 +56,12 @@ def test_a_network_gains_nothing_over_itself() -> None:
     assert Gain(0.01, 0.001).kept_of(Gain(0.02, 0.001)) == 0.5
 
 
-def test_an_ensemble_says_the_mean() -> None:
-    logits = 2 * torch.randn(2, 50, 4)
-    labels, order = torch.zeros(50, dtype=torch.int64), torch.randperm(50)
-    one, other = (Predictions(logits=each, labels=labels, ids=torch.arange(50)) for each in logits)
-    arithmetic = softmax(together([one, other.take(order)], "arithmetic").logits.numpy(), axis=1)
-    np.testing.assert_allclose(arithmetic, softmax(logits.numpy(), axis=2).mean(0), rtol=1e-5)
-    geometric = softmax(together([one, other.take(order)], "geometric").logits.numpy(), axis=1)
-    product = np.sqrt(softmax(logits.numpy(), axis=2).prod(0))
-    np.testing.assert_allclose(geometric, product / product.sum(1, keepdims=True), rtol=1e-5)
-
-
 def test_other_samples_are_refused() -> None:
     with pytest.raises(DataError, match="same samples"):
-        together([predictions([True, False]), predictions([True])], "geometric")
+        Right.of([predictions([True, False]), predictions([True])])
+
+
+def test_the_order_of_the_samples_does_not_matter() -> None:
+    one, order = predictions([True, False, False, True]), torch.tensor([2, 0, 3, 1])
+    utterances = torch.tensor([0, 0, 1, 1])
+    assert Right.of([one.take(order)], utterances).counts.equal(Right.of([one], utterances).counts)

@@ -1,4 +1,4 @@
-"""What networks get right in recordings, with its noise, and what an ensemble of them says.
+"""What networks get right in recordings, and how much of it is noise.
 
 Frames of one recording are right or wrong together, so the noise of a test set is that of its recordings. With d(u) the
 difference between two networks' right answers in recording u (each the mean over its seeds), and s the standard
@@ -13,7 +13,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float64, Int64
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.losses.divergence import mean_distribution
 from limbeck.reproduce.noise import CLEAR
 
 
@@ -73,7 +71,7 @@ class Right:
         Raises:
             DataError: they are on other samples.
         """
-        ordered = in_order(several)
+        ordered = _in_order(several)
         ids = ordered[0].ids
         recordings, row = torch.unique(ids if utterances is None else utterances[ids], return_inverse=True)
         right = torch.stack([one.logits.argmax(1) == one.labels for one in ordered]).double()
@@ -116,27 +114,7 @@ class Right:
         return self._text(self.mean)
 
 
-def together(several: Sequence[Predictions], mean: Literal["arithmetic", "geometric"]) -> Predictions:
-    """What an ensemble says, at temperature 1, from what its members say on the same samples.
-
-    Args:
-        several: one per member.
-        mean: of their distributions.
-
-    Raises:
-        DataError: they are on other samples.
-    """
-    ordered = in_order(several)
-    logits = mean_distribution([one.logits for one in ordered], mean=mean)
-    return Predictions(logits=logits, labels=ordered[0].labels, ids=ordered[0].ids)
-
-
-def in_order(several: Sequence[Predictions]) -> list[Predictions]:
-    """By ascending id.
-
-    Raises:
-        DataError: they are on other samples.
-    """
+def _in_order(several: Sequence[Predictions]) -> list[Predictions]:
     ordered = [one.take(one.ids.argsort(stable=True)) for one in several]
     if any(not torch.equal(one.ids, ordered[0].ids) for one in ordered):
         raise DataError("expected predictions of all networks on the same samples, got others")
