@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format benchmarks clean
 
 demo: .venv/ready
 	$(BIN)/limbeck run digits/kd
@@ -19,6 +19,12 @@ check: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# On an idle machine, with LIMBECK_DATA set; an hour or two on two cores.
+benchmarks: .venv/ready
+	for name in import_time loader step_overhead cached_teacher cached_views peers; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "limbeck needs Python 3.11 or newer, this is " + sys.version)'

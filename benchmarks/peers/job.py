@@ -49,6 +49,11 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self._transform(Image.fromarray(self._pixels[index])), self._labels[index]
 
 
+def present_device() -> torch.device:
+    """The accelerator, if there is one: limbeck trains there too."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def read_job(folder: Path) -> dict[str, Any]:
     """The job of a folder."""
     job: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -86,7 +91,7 @@ def write_seconds(folder: Path, name: str, seconds: float) -> None:
 def accuracy(model: nn.Module, test: Pictures, *, batch: int, workers: int) -> float:
     """Share of the test images that are classified right."""
     model.eval()
-    right = 0
+    device, right = present_device(), 0
     for images, labels in DataLoader(test, batch_size=batch, num_workers=workers):
-        right += (model(images).argmax(1) == labels).sum().item()
+        right += (model(images.to(device)).argmax(1) == labels.to(device)).sum().item()
     return right / len(test)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from job import accuracy, network, pictures, read_job, write_seconds
+from job import accuracy, network, pictures, present_device, read_job, write_seconds
 from torch.utils.data import RandomSampler
 from torchdistill.common.main_util import save_ckpt, set_seed
 from torchdistill.core.distillation import get_distillation_box
@@ -43,7 +43,12 @@ def configuration(job: dict[str, Any]) -> dict[str, Any]:
         "train_data_loader": {
             "dataset_id": "train",
             "sampler": {"class_or_func": RandomSampler},
-            "kwargs": {"batch_size": job["batch"], "num_workers": job["workers"], "drop_last": True},
+            "kwargs": {
+                "batch_size": job["batch"],
+                "num_workers": job["workers"],
+                "drop_last": True,
+                "pin_memory": torch.cuda.is_available(),
+            },
         },
         "teacher": {
             "forward_proc": "forward_batch_only",
@@ -67,6 +72,7 @@ def train_one_epoch(box: Any, epoch: int) -> None:
     logger = MetricLogger(delimiter="  ")
     logger.add_meter("lr", SmoothedValue(window_size=1, fmt="{value}"))
     for images, targets, extra in logger.log_every(box.train_data_loader, 100, f"Epoch: [{epoch}]"):
+        images, targets = images.to(box.device, non_blocking=True), targets.to(box.device, non_blocking=True)
         loss = box.forward_process(images, targets, extra)
         box.post_forward_process(loss=loss)
         logger.update(loss=loss.item(), lr=box.optimizer.param_groups[0]["lr"])
@@ -79,7 +85,7 @@ def main() -> None:
     set_seed(job["seed"])
     train, test = pictures(folder)
     teacher, student = network(folder, "teacher"), network(folder, "student")
-    device = torch.device("cpu")
+    device = present_device()
     box = get_distillation_box(teacher, student, {"train": train}, configuration(job), device, None, False, 1)
     began = time.perf_counter()
     for epoch in range(box.num_epochs):

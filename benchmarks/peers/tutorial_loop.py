@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from job import accuracy, network, pictures, read_job, write_seconds
+from job import accuracy, network, pictures, present_device, read_job, write_seconds
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -21,8 +21,16 @@ def main() -> None:
     job = read_job(folder)
     torch.manual_seed(job["seed"])
     train, test = pictures(folder)
-    loader = DataLoader(train, batch_size=job["batch"], shuffle=True, drop_last=True, num_workers=job["workers"])
-    teacher, student = network(folder, "teacher"), network(folder, "student")
+    device = present_device()
+    loader = DataLoader(
+        train,
+        batch_size=job["batch"],
+        shuffle=True,
+        drop_last=True,
+        num_workers=job["workers"],
+        pin_memory=device.type == "cuda",
+    )
+    teacher, student = network(folder, "teacher").to(device), network(folder, "student").to(device)
     optimizer = torch.optim.SGD(
         student.parameters(), lr=job["lr"], momentum=job["momentum"], weight_decay=job["weight_decay"]
     )
@@ -33,6 +41,7 @@ def main() -> None:
         student.train()
         running_loss = 0.0
         for images, labels in loader:
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             optimizer.zero_grad()
             with torch.no_grad():
                 teacher_logits = teacher(images)

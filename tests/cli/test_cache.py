@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.train.cache import caches
-from running import limbeck, only, stamps, started, write
+from running import RECIPES, limbeck, only, stamps, started, write
 
 VARIED = ["--set", "data.augment={shift: 1, mixup: 0.2}"]
 CACHED = ["--set", "train.teacher_outputs=cached"]
@@ -77,6 +77,34 @@ def test_a_damaged_file_is_named(lab: Path, capsys: pytest.CaptureFixture[str]) 
     path.write_bytes(path.read_bytes().replace(b"F16", b"I16"))
     assert limbeck("cache", "--verify") == 1
     assert str(path.relative_to(lab)) in shown(capsys)
+
+
+def test_what_is_missing_or_damaged_is_said_of_each(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], VARIED):
+        assert limbeck("cache", "kd.yaml", "--quiet", *CACHED, *more) == 0
+    one, other = sorted(caches(lab / "runs"), key=lambda cache: len(list(cache.folder.glob("view-*"))))
+    (one.folder / "manifest.json").write_text("{}")
+    (other.folder / "view-003.safetensors").unlink()
+    shown(capsys)
+    assert limbeck("cache", "--list") == 0
+    listed = shown(capsys)
+    assert "its manifest is damaged" in listed
+    assert "1 of 8 views missing" in listed
+    assert limbeck("cache", "--verify") == 1
+    verified = shown(capsys)
+    assert f"{other.name}: sound, 1 views missing" in verified
+    assert f"{one.name}/manifest.json" in verified
+    assert limbeck("cache", "--prune") == 0
+    assert caches(lab / "runs") == []
+
+
+def test_what_cannot_be_stored_is_refused_before_the_teacher_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write(tmp_path, RECIPES))
+    assert limbeck("cache", "kd.yaml", "--set", "train.teacher_outputs={name: cached, top: 10}") == 1
+    assert "top: 10 of 10 classes is no less than all" in shown(capsys)
+    assert not list((tmp_path / "runs").glob("teacher-*"))
 
 
 def test_what_cannot_be_meant_is_refused(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,3 +137,14 @@ def test_it_may_contain_itself() -> None:
 def test_there_is_at_least_one_member() -> None:
     with pytest.raises(ValidationError):
         Compose(methods=())
+
+
+def test_samples_of_a_teacher_serve_only_members_that_share_its_temperature() -> None:
+    def at(*methods: Method) -> float | None:
+        return Compose(methods=methods).linear_at("teacher")
+
+    assert KD(temperature=3.0).linear_at("teacher") == 3.0
+    assert at(KD(temperature=3.0), KD(temperature=3.0, hard_weight=0), Supervised()) == 3.0
+    assert at(KD(temperature=3.0), KD(temperature=2.0)) is None
+    assert at(KD(temperature=3.0), Hint()) is None
+    assert at(Supervised()) is None

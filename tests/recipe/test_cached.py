@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from limbeck.recipe.execute import fill
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import baseline_of
 from limbeck.train.cache import caches
-from running import copied, only, run, stamps
+from running import copied, only, run, stamps, write
 
 CACHED = "train.teacher_outputs=cached"
 VARIED = "data.augment={shift: 1, mixup: 0.2}"
@@ -61,6 +62,7 @@ def test_live_is_not_in_the_hash_and_cached_is(lab: Path) -> None:
     assert live.hash == plain.hash
     assert plain.folder == only(lab / "runs", "kd")
     assert len({plain.hash, cached.hash, eight.hash}) == 3
+    assert "sampled" not in cached.determining["train"]["teacher_outputs"]  # as before there was such a choice
     assert baseline_of(cached).hash == baseline_of(plain).hash
 
 
@@ -103,12 +105,55 @@ def test_another_student_seed_or_temperature_uses_the_same_cache(lab: Path, chan
         "train.teacher_outputs={name: cached, views: 0}",
         "train.teacher_outputs={name: cached, dtype: float32}",
         "train.teacher_outputs={name: cached, top: 3}",
+        "train.teacher_outputs={name: cached, sampled: 3}",
         "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}",
     ],
 )
 def test_whatever_changes_an_output_makes_another_cache(lab: Path, change: str) -> None:
     filled(lab, VARIED)
     assert filled(lab, VARIED, change) != "known"
+
+
+def test_another_version_of_the_package_that_draws_transforms_makes_another_cache(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may draw other pixels from the same numbers, and the student would see those."""
+    transforms = "data.augment={transforms: [{name: RandomRotation, degrees: 10}]}"
+    few = "train.teacher_outputs={name: cached, views: 1}"
+    filled(lab, transforms, few)
+    monkeypatch.setattr("limbeck.recipe.cached.version", lambda _package: "0.0")
+    assert filled(lab, transforms, few) != "known"
+
+
+def test_another_way_to_run_a_network_makes_another_cache(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own task decides what a network gives; a setting of limbeck's own does not."""
+    (lab / "darker.py").write_text(DARKER)
+    monkeypatch.syspath_prepend(lab)
+    filled(lab)
+    assert filled(lab, "task={name: classification, label_smoothing: 0.1}") == "known"
+    first = filled(lab, "task={name: 'darker:Darker', share: 0.5}")
+    assert first != "known"
+    assert filled(lab, "task={name: 'darker:Darker', share: 0.6}") not in ("known", first)
+
+
+DARKER = """\
+from limbeck.core.settings import settings
+from limbeck.tasks.classification import Classification
+
+
+@settings
+class Darker(Classification):
+    \"\"\"Images lose light.
+
+    Args:
+        share: of the light that stays.
+    \"\"\"
+
+    share: float = 0.5
+
+    def run(self, model, batch):
+        return model(batch[0] * self.share)
+"""
 
 
 def test_other_weights_make_another_cache(lab: Path) -> None:
@@ -126,6 +171,41 @@ def test_an_ensemble_is_stored_at_the_temperature_at_which_it_teaches(lab: Path)
     pair = "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}"
     filled(lab, pair)
     assert filled(lab, pair, "method.temperature=2") != "known"
+
+
+def test_samples_are_drawn_at_the_temperature_at_which_the_method_teaches(lab: Path) -> None:
+    """A hotter method finds another cache; the same one, composed or for another student, finds its own."""
+    samples = "train.teacher_outputs={name: cached, sampled: 5}"
+    name = filled(lab, samples)
+    assert filled(lab, samples, "models.student={name: mlp, hidden: [12]}") == "known"
+    assert filled(lab, samples, "method={name: compose, methods: [{name: kd, temperature: 4}]}") == "known"
+    assert filled(lab, samples, "method.temperature=1") != "known"
+    manifest = json.loads((lab / "runs" / "cache" / name / "manifest.json").read_text())
+    assert manifest["key"]["sampled"] == 5
+    assert manifest["key"]["temperature"] == 4.0
+    assert manifest["tensors"] == {"sampled.classes": ["int16", [5]]}
+    assert manifest["row_bytes"] == 10
+
+
+def test_two_fillings_draw_the_same_classes(lab: Path) -> None:
+    samples = "train.teacher_outputs={name: cached, sampled: 5, views: 2}"
+    name = filled(lab, samples, VARIED)
+    views = [lab / "runs" / "cache" / name / f"view-00{view}.safetensors" for view in (0, 1)]
+    before = [path.read_bytes() for path in views]
+    assert before[0] != before[1]
+    shutil.rmtree(views[0].parent)
+    assert filled(lab, samples, VARIED) == name
+    assert [path.read_bytes() for path in views] == before
+
+
+def test_a_student_learns_from_samples(lab: Path) -> None:
+    """Sharp distributions need few draws: it comes close to the student that is told everything."""
+    sets = ("method={name: kd, temperature: 1, hard_weight: 0}", "train.length=40 epochs", "baseline=false")
+    found = {}
+    for kept in ("sampled: 8", "top: 9"):
+        results = run(lab / "kd.yaml", *sets, f"train.teacher_outputs={{name: cached, {kept}}}")
+        (found[kept],) = (entry.metrics["kl"] for entry in results.entries if entry.role == "distilled")
+    assert found["sampled: 8"] < found["top: 9"] + 0.03
 
 
 def trained(lab: Path, *overrides: str) -> dict[str, torch.Tensor]:
@@ -161,10 +241,24 @@ def test_a_run_says_which_cache_it_used_and_prune_keeps_that_one(lab: Path) -> N
     other = filled(lab, VARIED)
     partial = filled(lab, "train.teacher_outputs={name: cached, dtype: float32}")
     (lab / "runs" / "cache" / partial / "view-000.safetensors").unlink()
-    removed = {path.name: why for path, why in prune(lab / "runs")}
-    assert removed == {other: "no run refers to it", partial: "not complete"}
+    assert {path.name for path in prune(lab / "runs")} == {other, partial}
     assert caches(lab / "runs") == [used]
     assert used.complete
+
+
+def test_prune_keeps_what_an_unfinished_run_was_filling(lab: Path) -> None:
+    """A run says which cache it uses before it fills it; one that was killed meanwhile still completes it."""
+    half = filled(lab, VARIED)
+    (lab / "runs" / "cache" / half / "view-003.safetensors").unlink()
+    RunFolder(lab / "runs" / "kd-0123456789").update(state="unfinished", teacher_outputs={"teacher": half})
+    assert list(prune(lab / "runs")) == []
+    assert [cache.name for cache in caches(lab / "runs")] == [half]
+
+
+def test_prune_removes_a_damaged_cache_that_nobody_uses(lab: Path) -> None:
+    name = filled(lab)
+    (lab / "runs" / "cache" / name / "manifest.json").write_text("{")
+    assert [path.name for path in prune(lab / "runs")] == [name]
 
 
 def test_a_damaged_cache_stops_the_run_before_it_trains(lab: Path) -> None:
@@ -197,6 +291,28 @@ def test_the_manifest_says_in_words_what_it_is_keyed_by(lab: Path) -> None:
     }
     assert len(key["weights_sha256"]) == 64
     assert set(manifest["files"]) == {f"view-{view:03d}.safetensors" for view in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["train.teacher_outputs={name: cached, top: 10}"], "top: 10 of 10 classes is no less than all"),
+        (["train.teacher_outputs={name: cached, sampled: 12}"], "sampled: 12 of 10 classes is no less than all"),
+        (
+            [
+                "train.teacher_outputs={name: cached, sampled: 4}",
+                "method={name: compose, methods: [{name: kd, temperature: 2}, {name: kd, temperature: 4}]}",
+            ],
+            "compose does not learn from teacher through a KL divergence",
+        ),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_the_teacher_is_trained(
+    tmp_path: Path, overrides: list[str], problem: str
+) -> None:
+    with pytest.raises(RunError, match=problem):
+        run(write(tmp_path) / "kd.yaml", *overrides)
+    assert not list((tmp_path / "runs").glob("teacher-*"))
 
 
 def test_a_method_without_a_frozen_network_has_nothing_to_store(lab: Path) -> None:

@@ -63,3 +63,16 @@ class Made(Finished):
 def wrong_on(*several: Sequence[int], images: int = 1000, **rest: Any) -> tuple[Made, ...]:
     """One finished run per seed, each with these errors."""
     return tuple(Made({"last": errors, "best": errors}, images=images, **rest) for errors in several)
+
+
+class Leaning(nn.Module):
+    """Knows every image's class (it is written into the pixels), and leans to or away from some classes."""
+
+    def __init__(self, bias: dict[int, float]) -> None:
+        super().__init__()
+        self.bias = torch.zeros(CLASSES)
+        for digit, value in bias.items():
+            self.bias[digit] = value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :CLASSES] * 255 / 20 + self.bias

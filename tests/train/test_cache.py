@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,7 +21,8 @@ from limbeck.data.augment import Augment
 from limbeck.data.loader import Loader
 from limbeck.data.parts import InMemory
 from limbeck.tasks.classification import Classification
-from limbeck.train.cache import Cache, Filling, caches
+from limbeck.train.cache import Cache, caches
+from limbeck.train.filling import Filling
 from limbeck.train.served import Stored
 from limbeck.train.settings import Cached
 from little import CLASSES, conv_net, run, values
@@ -54,7 +58,7 @@ def filling(net: Net, views: int = 3, *, settings: Cached = EXACT, run: Any = No
 
     made = loader(views)
     example = made.step(0)[0]
-    parts = {"key": {"of": "test"}, "view": made.view, "example": example, "size": TASK.size, "who": "teacher"}
+    parts = {"key": {"of": "test"}, "view": made.view, "example": example, "ids": TASK.key, "who": "teacher"}
     return Filling(run=run or whole, rows=COUNT, views=max(1, views), settings=settings, **parts)
 
 
@@ -100,6 +104,30 @@ def test_views_differ_so_the_right_one_must_have_been_served(tmp_path: Path) -> 
     cache = filled(tmp_path, teacher())
     first, second = cache.view(0)["output"], cache.view(1)["output"]
     assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_samples_come_back_as_distributions_of_the_right_view(tmp_path: Path) -> None:
+    """A hundred draws of four classes are close to the live distribution."""
+    settings = Cached(sampled=100)
+    cache, data, live = Cache(tmp_path / "cache"), loader(), teacher()
+    replace(filling(teacher(), settings=settings), temperature=2.0).into(cache, say=print, done=lambda _count: None)
+    stored = serving(teacher(), cache, data)
+    for step in (0, data.steps_per_epoch, 2 * data.steps_per_epoch):
+        (batch,) = data.step(step)
+        stored.served.now(batch, step)
+        found, expected = ((net(batch).output / 2).softmax(-1) for net in (stored, live))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0.03)
+        stored.forget()
+        live.forget()
+    assert stored.calls == 0
+
+
+def test_every_view_draws_anew_whatever_the_network_says_of_it(tmp_path: Path) -> None:
+    cache, settings = Cache(tmp_path / "cache"), Cached(sampled=3)
+    constant = filling(teacher(), settings=settings, run=lambda batch: ForwardPass(torch.zeros(len(batch.ids), 9), {}))
+    replace(constant, temperature=1.0).into(cache, say=print, done=lambda _count: None)
+    views = [cache.view(view)["sampled.classes"] for view in range(3)]
+    assert all((one != other).any(1).float().mean() > 0.5 for one, other in pairwise(views))
 
 
 @pytest.fixture
@@ -228,6 +256,55 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
         cache.manifest()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(f'"classes": {CLASSES}', f'"classes": {CLASSES + 1}'),
+        lambda text: text.replace('"2": "float32"', '"2": "float16"'),
+        lambda text: text.replace('"views": 3', '"views": 1'),
+        lambda text: text.replace('"sha256"', '"sha265"'),
+        lambda _text: "[]",
+    ],
+)
+def test_a_manifest_that_still_reads_but_is_not_what_was_written_is_named(tmp_path: Path, change: Any) -> None:
+    cache = filled(tmp_path, teacher())
+    path = cache.folder / "manifest.json"
+    path.write_text(change(path.read_text()))
+    assert cache.damaged() == [path]
+    for use in (cache.check, lambda: filled(tmp_path, teacher())):
+        with pytest.raises(RunError, match=r"manifest.json is damaged"):
+            use()
+
+
+def test_a_cache_that_lacks_a_view_is_not_served(tmp_path: Path) -> None:
+    cache = filled(tmp_path, teacher())
+    (cache.folder / "view-002.safetensors").unlink()
+    with pytest.raises(RunError, match=r"holds no view-002.safetensors; expected every view"):
+        serving(teacher(), cache, loader())
+
+
+def test_a_folder_of_another_key_is_not_completed(tmp_path: Path) -> None:
+    cache = filled(tmp_path, teacher())
+    (cache.folder / "view-002.safetensors").unlink()
+    with pytest.raises(RunError, match="holds the outputs of something else"):
+        replace(filling(teacher()), key={"of": "other"}).into(cache, say=print, done=lambda _count: None)
+
+
+def test_a_batch_of_another_shape_is_not_stretched_to_fit(tmp_path: Path) -> None:
+    """A copy into the file would repeat what is missing."""
+    net, first = teacher(), list[int]()
+
+    def uneven(batch: Any) -> ForwardPass:
+        net.forget()
+        found = net(batch)
+        first.append(1)
+        taps = {path: tensor if len(first) < 4 else tensor[:, :1] for path, tensor in found.taps.items()}
+        return ForwardPass(found.output, taps)
+
+    with pytest.raises(RunError, match=r"taps/2 of teacher is float32 \[8, 1, 4, 4\] on a batch of view 0, where"):
+        filling(net, run=uneven).into(Cache(tmp_path / "cache"), say=print, done=lambda _count: None)
+
+
 def test_a_view_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     net = teacher()
     short = filling(net)
@@ -250,8 +327,55 @@ def test_filling_changes_nothing_in_the_network(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_being_filled_is_not_removed(tmp_path: Path) -> None:
     cache = filled(tmp_path, teacher())
-    with cache._locked(wait=True):
+    with cache.locked(wait=True):
         assert not cache.remove()
     assert cache.remove()
     assert not cache.folder.exists()
     assert caches(tmp_path) == []
+
+
+def test_whether_a_cache_is_in_use_is_asked_while_nobody_else_can_hold_it(tmp_path: Path) -> None:
+    cache, held = filled(tmp_path, teacher()), []
+
+    def used() -> bool:
+        with cache.locked(wait=False) as other:
+            held.append(other)
+        return True
+
+    assert not cache.remove(unless=used)
+    assert held == [False]
+    assert cache.complete
+
+
+def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Path) -> None:
+    """Otherwise two processes would hold one cache: the one by its old lock, the other by its new one."""
+    cache, held = filled(tmp_path, teacher()), []
+
+    def waits() -> None:
+        with cache.locked(wait=True):
+            held.append((cache.folder / ".lock").is_file())
+            with cache.locked(wait=False) as other:
+                held.append(other)
+
+    def starts_another() -> bool:
+        thread.start()
+        time.sleep(0.3)  # it opens the lock and waits
+        return False
+
+    thread = Thread(target=waits)
+    assert cache.remove(unless=starts_another)
+    thread.join(timeout=30)
+    assert held == [True, False]
+
+
+def test_workers_that_were_forked_do_not_keep_the_lock(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.locked(wait=True):
+        worker = torch.multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+        worker.start()
+    try:
+        with cache.locked(wait=False) as held:
+            assert held
+    finally:
+        worker.kill()
+        worker.join()

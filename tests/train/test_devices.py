@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 import torch
+from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import LoggerType
 
 from limbeck.core.errors import MissingPackage, TrainingError
-from limbeck.train.devices import check_trackers, open_accelerator
+from limbeck.train.devices import check_trackers, main_alone, open_accelerator
+from train.waiting import WORLD, work
 
 
 def test_precisions_follow_each_other_in_one_process() -> None:
@@ -45,3 +50,22 @@ def test_trackers_that_are_installed_or_registered_by_the_user_will_do(monkeypat
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "diary", object)
     monkeypatch.setattr("limbeck.train.devices.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
     check_trackers(["tensorboard", "diary"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_others_wait_for_the_main_process_longer_than_their_group_would(tmp_path: Path, fails: bool) -> None:
+    """And are told when it ends instead."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(work, (str(tmp_path), port, fails), nprocs=WORLD)
+    main, other = ((tmp_path / str(rank)).read_text() for rank in range(WORLD))
+    assert main == ("the disk is full True" if fails else "waited True")
+    assert other == (
+        "the main process ended before its work was done; its own message says why True" if fails else "waited True"
+    )
+
+
+def test_one_process_waits_for_nobody() -> None:
+    with main_alone(PartialState(cpu=True)) as main:
+        assert main

@@ -14,6 +14,7 @@ from limbeck.train.settings import (
     OPTIMIZERS,
     SCHEDULES,
     SGD,
+    Cached,
     Cosine,
     Train,
     in_steps,
@@ -135,3 +136,10 @@ def test_nesterov_needs_a_momentum() -> None:
     with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
         SGD(nesterov=True, momentum=0.0)
     assert SGD(nesterov=True).nesterov
+
+
+def test_two_ways_to_keep_less_of_outputs_exclude_each_other() -> None:
+    assert Cached(sampled=12).kind == "float16, 12 sampled"
+    assert Cached(top=3, dtype="float32").kind == "float32, top 3"
+    with pytest.raises(ValidationError, match="top 3 and sampled 12 are two ways to keep less: set one of the two"):
+        Cached(top=3, sampled=12)

@@ -23,7 +23,7 @@ def cache(
     show: Annotated[bool, typer.Option("--list", help="Show the caches of the folder of runs.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its checksum.")] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove caches that no run uses, and unfinished ones.")
+        bool, typer.Option("--prune", help="Remove caches that no run refers to, finished or not.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
@@ -45,8 +45,8 @@ def cache(
     else:
         from limbeck.recipe.cached import prune as pruned
 
-        for removed, why in pruned(runs):
-            console.print(f"removed {removed}: {why}")
+        for removed in pruned(runs):
+            console.print(f"removed {removed}: no run refers to it")
 
 
 def _fill(recipe: str, overrides: list[str] | None, runs: Runs, *, quiet: bool) -> None:
@@ -55,25 +55,41 @@ def _fill(recipe: str, overrides: list[str] | None, runs: Runs, *, quiet: bool) 
     from limbeck.cli import pipeline
     from limbeck.recipe.context import Context
     from limbeck.recipe.execute import fill
+    from limbeck.recipe.preflight import preflight
 
     errors = Console(stderr=True)
     context = Context(say=lambda line: errors.print(line, highlight=False, soft_wrap=True), progress=not quiet)
-    for run in pipeline.experiment(recipe, overrides or [], root=runs).runs:
+    planned = pipeline.experiment(recipe, overrides or [], root=runs).runs
+    preflight(list(planned), context)
+    for run in planned:
         fill(run, context)
 
 
 def _list(found: list[Cache], console: Console) -> None:
+    from limbeck.core.errors import RunError
+
     for one in found:
-        manifest = one.manifest()
-        missing, key = len(one.missing(manifest)), manifest.get("key", {})
-        state = f"{missing} of {manifest.get('views', '?')} views missing" if missing else "complete"
+        try:
+            state, about = _described(one)
+        except RunError:
+            state, about = "its manifest is damaged", None
         console.print(f"{one.folder}  {one.bytes / 1e6:,.1f} MB, {state}")
-        if manifest:
-            kept = [key["dtype"], *([f"top {key['top']}"] if key["top"] else []), *key["taps"]]
-            views = f"{key['views']} views" if key["views"] else "not augmented"
-            console.print(f"    {manifest['who']}: {manifest['rows']:,} samples, {views}, {', '.join(kept)}")
+        if about:
+            console.print(f"    {about}")
     if not found:
         console.print("no caches")
+
+
+def _described(one: Cache) -> tuple[str, str | None]:
+    """How far a cache is, and of whom it is; raises RunError when its manifest is damaged."""
+    manifest = one.manifest()
+    if not manifest:
+        return "empty", None
+    missing, key = len(one.missing(manifest)), manifest["key"]
+    state = f"{missing} of {manifest['views']} views missing" if missing else "complete"
+    kept = [manifest["kind"], *manifest["taps"]]
+    views = f"{manifest['views']} views" if key["views"] else "not augmented"
+    return state, f"{manifest['who']}: {manifest['rows']:,} samples, {views}, {', '.join(kept)}"
 
 
 def _verify(found: list[Cache], console: Console) -> None:
@@ -84,7 +100,9 @@ def _verify(found: list[Cache], console: Console) -> None:
     for one in found:
         broken = one.damaged()
         damaged += broken
-        console.print(f"{one.folder}: {f'{len(broken)} damaged' if broken else 'sound'}")
+        missing = [] if broken else one.missing(one.manifest())
+        unfinished = f", {len(missing)} views missing" if missing else ""
+        console.print(f"{one.folder}: {f'{len(broken)} damaged' if broken else f'sound{unfinished}'}")
     if damaged:
         listed = "\n".join(str(path) for path in damaged)
         raise RunError(f"damaged files; delete them, and the next run stores them again:\n{listed}")

@@ -72,6 +72,14 @@ class Method:
         """The stages of training."""
         return (Stage(),)
 
+    def linear_at(self, role: str) -> float | None:
+        """The temperature T at which the terms are linear in a frozen network's distribution softmax(output / T).
+
+        So is the cross-entropy, or KL divergence, from teacher to student: an unbiased sample of the distribution then
+        gives an unbiased gradient. `None` = some term uses the output in another way, or at a second temperature.
+        """
+        return None
+
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The loss terms of the default turn; the objective is their sum. The label term is always called `task`."""
         raise NotImplementedError(f"{type(self).__name__} defines no terms")

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as Items
 
 from limbeck.core.errors import DataError
@@ -29,9 +27,9 @@ from limbeck.data.batches import ImageBatch, unit_pixels
 from limbeck.data.mixing import mixed, mixed_labels, partners
 from limbeck.data.parts import InMemory, Part
 from limbeck.data.randomness import ORDER, shuffled
+from limbeck.data.serving import Item, Pin, moved, moved_ahead, pins, served
 from limbeck.data.transforms import built
 
-Item = TypeVar("Item")
 VIEWS_SEED = 0
 """Of the augmentation of views: the seed of a run must not make its teacher's stored outputs useless to another."""
 
@@ -50,6 +48,8 @@ class Loader:
         device: where the batches are delivered. A set in memory moves there as a whole, unless transforms need it here.
         accumulate: micro-batches per optimiser step.
         workers: processes for images on disk and for transforms; 0 = this one.
+        prefetch: steps that each worker prepares ahead.
+        pin_memory: whether workers' batches pass through page-locked memory; auto = on their way to a CUDA device.
         views: how many differently augmented views of each sample there are, whatever the seed; 0 = one view without
             augmentation; absent = every epoch and every seed has its own.
 
@@ -70,12 +70,15 @@ class Loader:
         device: torch.device | str = "cpu",
         accumulate: int = 1,
         workers: int = 0,
+        prefetch: int = 2,
+        pin_memory: Pin = "auto",
         views: int | None = None,
     ) -> None:
         self._device, self._views = torch.device(device), views
         augment = Augment() if views == 0 else augment
         self._transforms = built(augment.transforms)
         self._in_workers = workers if self._transforms or not isinstance(part, InMemory) else 0
+        self._prefetch, self._pin = prefetch, pins(pin_memory, self._device, workers=self._in_workers)
         # a transform draws from the generator of its tensor's device, and only the CPU's is seeded per sample
         if isinstance(part, InMemory) and not self._transforms:
             part = part.to(self._device)
@@ -109,8 +112,10 @@ class Loader:
         Raises:
             DataError: an image cannot be read.
         """
-        for step in _served(_Steps(self), itertools.count(start_step), workers=self._in_workers):
-            yield [_on(self._device, batch) for batch in step]
+        steps = self._served(_Steps(self), itertools.count(start_step))
+        if self._in_workers and self._device.type == "cuda":
+            return moved_ahead(steps, self._device)
+        return ([moved(batch, self._device) for batch in step] for step in steps)
 
     def step(self, step: int) -> list[ImageBatch]:
         """The micro-batches of one optimiser step; the same whenever it is asked for."""
@@ -158,8 +163,11 @@ class Loader:
             DataError: an image cannot be read.
         """
         chunks = self._part.ids.argsort().split(self._step_size // self._micro_batches)
-        for batch in _served(_View(self, view, chunks), range(len(chunks)), workers=self._in_workers):
-            yield _on(self._device, batch)
+        for batch in self._served(_View(self, view, chunks), range(len(chunks))):
+            yield moved(batch, self._device)
+
+    def _served(self, items: Items[Item], order: Iterable[int]) -> Iterator[Item]:
+        return served(items, order, workers=self._in_workers, prefetch=self._prefetch, pin=self._pin)
 
     def _epoch_order(self, epoch: int) -> Int64[Tensor, " n"]:
         if self._order is None or self._order[0] != epoch:
@@ -199,6 +207,8 @@ def evaluation_batches(
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
+    prefetch: int = 2,
+    pin_memory: Pin = "auto",
 ) -> Iterator[ImageBatch]:
     """Every sample once, in order, as it is.
 
@@ -209,15 +219,18 @@ def evaluation_batches(
         rank: this process; it gets the samples rank, rank + world, ...
         world: how many processes.
         workers: processes that decode images on disk.
+        prefetch: batches that each worker prepares ahead.
+        pin_memory: as in `Loader`.
 
     Raises:
         DataError: an image cannot be read.
     """
     positions = torch.arange(len(part), device=part.ids.device)[rank::world]
     chunks = _Chunks(part, [chunk for chunk in positions.split(batch) if len(chunk)])
-    workers = 0 if isinstance(part, InMemory) else workers
-    for outcome in _served(chunks, range(len(chunks)), workers=workers):
-        yield _on(torch.device(device), outcome)
+    workers, target = 0 if isinstance(part, InMemory) else workers, torch.device(device)
+    pin = pins(pin_memory, target, workers=workers)
+    for outcome in served(chunks, range(len(chunks)), workers=workers, prefetch=prefetch, pin=pin):
+        yield moved(outcome, target)
 
 
 class _Steps(Items[list[ImageBatch]]):
@@ -246,41 +259,3 @@ class _Chunks(Items[ImageBatch]):
     def __getitem__(self, index: int) -> ImageBatch:
         positions, part = self.chunks[index], self.part
         return ImageBatch(unit_pixels(part.pixels_at(positions)), part.labels[positions], part.ids[positions])
-
-
-class _Told(Items[Any]):
-    """Turns a DataError into its text: a worker's exceptions arrive wrapped in a traceback."""
-
-    def __init__(self, items: Items[Any]) -> None:
-        self.items = items
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self.items[index]
-        except DataError as error:
-            return str(error)
-
-
-def _served(items: Items[Item], order: Iterable[int], *, workers: int) -> Iterator[Item]:
-    """The items in this order, made by worker processes if there are any."""
-    if not workers:
-        yield from (items[index] for index in order)
-        return
-    # without a generator of its own the loader would draw from torch's global one
-    own = torch.Generator()
-    for outcome in DataLoader(_Told(items), sampler=_Order(order), batch_size=None, num_workers=workers, generator=own):
-        if isinstance(outcome, str):
-            raise DataError(outcome)
-        yield outcome
-
-
-class _Order(Sampler[int]):
-    def __init__(self, order: Iterable[int]) -> None:
-        self.order = order
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order)
-
-
-def _on(device: torch.device, batch: ImageBatch) -> ImageBatch:
-    return ImageBatch(*(tensor.to(device, non_blocking=True) for tensor in batch))

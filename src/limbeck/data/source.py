@@ -70,6 +70,9 @@ class ImageData(ABC):
         size: scale images to cover a square of so many pixels a side, and cut its centre; None = as they are.
         memory: decode once into memory (true), at each use (false), or by size: up to 2 GiB are kept (auto).
         workers: processes that read and transform images; they serve sets on disk and `augment.transforms`.
+        prefetch: steps that each worker prepares ahead.
+        pin_memory: whether what workers made passes through page-locked memory, from where a GPU copies while it
+            computes; auto = if there is a GPU.
     """
 
     title: ClassVar[str]
@@ -84,6 +87,8 @@ class ImageData(ABC):
     size: Annotated[int, Field(ge=1)] | None = None
     memory: bool | Literal["auto"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
+    prefetch: Annotated[int, Field(ge=1)] = 2
+    pin_memory: bool | Literal["auto"] = "auto"
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ Left minus right is the gradient of the convex function mean logsumexp(z + b) - 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from torch import Tensor
 
 from limbeck.core.errors import DataError, ModelError
 from limbeck.evaluate.predictions import Predictions
+
+_EXACT = 1e-6
+"""How far the mean prediction may be from the prior."""
 
 
 def matching_prior(logits: Float[Tensor, "n c"], classes: Sequence[int], prior: Sequence[float]) -> list[float]:
@@ -40,33 +44,54 @@ def matching_prior(logits: Float[Tensor, "n c"], classes: Sequence[int], prior: 
         ModelError: the equations could not be solved.
     """
     _check(logits, classes, prior)
-    z, wanted, columns = logits.double().numpy(), np.asarray(prior), list(classes)
+    convex = _Convex(logits.double().numpy(), list(classes), np.asarray(prior, dtype=np.float64))
+    start, options = np.zeros(len(classes)), {"gtol": _EXACT / 100}
+    found = minimize(
+        convex.value, start, jac=convex.slope, hess=convex.curvature, method="trust-exact", options=options
+    )
+    if np.abs(convex.slope(found.x)).max() > _EXACT:
+        raise ModelError(
+            f"no biases of the classes {convex.classes} give the mean prediction {list(prior)}: {found.message}"
+        )
+    return [float(bias) for bias in found.x]
 
-    def moved(bias: np.ndarray) -> np.ndarray:
-        made = z.copy()
-        made[:, columns] += bias
+
+@dataclass(frozen=True, eq=False)
+class _Convex:
+    """The function of the biases whose slope is to be zero.
+
+    Args:
+        logits: [n c].
+        classes: the k columns that get a bias.
+        prior: [k].
+    """
+
+    logits: np.ndarray
+    classes: list[int]
+    prior: np.ndarray
+
+    def _moved(self, bias: np.ndarray) -> np.ndarray:
+        made = self.logits.copy()
+        made[:, self.classes] += bias
         return made
 
-    def value(bias: np.ndarray) -> float:
-        return float(_logsumexp(moved(bias)).mean() - wanted @ bias)
+    def value(self, bias: np.ndarray) -> float:
+        return float(_logsumexp(self._moved(bias)).mean() - self.prior @ bias)
 
-    def share(bias: np.ndarray) -> np.ndarray:
-        made = moved(bias)
-        return np.exp(made[:, columns] - _logsumexp(made)[:, None])
+    def _shares(self, bias: np.ndarray) -> np.ndarray:
+        """[n k], the predictions of these classes."""
+        made = self._moved(bias)
+        shares: np.ndarray = np.exp(made[:, self.classes] - _logsumexp(made)[:, None])
+        return shares
 
-    def slope(bias: np.ndarray) -> np.ndarray:
-        return share(bias).mean(0) - wanted
+    def slope(self, bias: np.ndarray) -> np.ndarray:
+        slope: np.ndarray = self._shares(bias).mean(0) - self.prior
+        return slope
 
-    def curvature(bias: np.ndarray) -> np.ndarray:
-        p = share(bias)
-        return np.diag(p.mean(0)) - p.T @ p / len(p)
-
-    found = minimize(
-        value, np.zeros(len(columns)), jac=slope, hess=curvature, method="trust-exact", options={"gtol": 1e-9}
-    )
-    if np.abs(slope(found.x)).max() > 1e-6:
-        raise ModelError(f"no biases of the classes {columns} give the mean prediction {list(prior)}: {found.message}")
-    return [float(bias) for bias in found.x]
+    def curvature(self, bias: np.ndarray) -> np.ndarray:
+        p = self._shares(bias)
+        curvature: np.ndarray = np.diag(p.mean(0)) - p.T @ p / len(p)
+        return curvature
 
 
 def best_on_test(predictions: Predictions, classes: Sequence[int], offsets: Sequence[float]) -> float:

@@ -62,6 +62,11 @@ class Compose(Method):
             models = method.networks(models, run)
         return models
 
+    def linear_at(self, role: str) -> float | None:
+        """The one temperature of all members that have this role, if there is one."""
+        found = {method.linear_at(role) for method in self.methods if role in method.roles()}
+        return found.pop() if len(found) == 1 else None
+
     def taps(self) -> Mapping[str, Sequence[str]]:
         """The union of the members' taps."""
         taps: dict[str, list[str]] = {}

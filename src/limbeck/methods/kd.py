@@ -58,6 +58,10 @@ class KD(Method):
         teacher = models.get("teacher")
         return {**models, "teacher": teacher.at(self.temperature)} if isinstance(teacher, Ensemble) else models
 
+    def linear_at(self, role: str) -> float:
+        """T² · KL(p ‖ q) is linear in p, but for p's entropy, which has no gradient."""
+        return self.temperature
+
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The label term (unless its weight is zero) and the soft term."""
         # The teacher first: what its pass needs is free again before the student's activations have to be kept.

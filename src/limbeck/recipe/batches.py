@@ -35,6 +35,8 @@ def training_loader(run: Run, dataset: Dataset, context: Context) -> Loader:
         device=processes.device,
         accumulate=run.recipe.train.accumulate,
         workers=data.workers,
+        prefetch=data.prefetch,
+        pin_memory=data.pin_memory,
         views=views_of(run),
     )
 

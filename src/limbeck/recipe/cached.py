@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from limbeck.data.augment import Augment
 from limbeck.data.loader import Loader
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.train.cache import Cache, Filling, caches
+from limbeck.recipe.versions import versions
+from limbeck.train.cache import Cache, caches
+from limbeck.train.filling import Filling
 from limbeck.train.progress import TrainingProgress
 from limbeck.train.served import Stored
 from limbeck.train.settings import Cached
@@ -39,20 +42,47 @@ def views_of(run: Run) -> int | None:
     return outputs.views_of(augmented=run.recipe.data.augment != Augment())
 
 
-def prune(root: Path) -> Iterator[tuple[Path, str]]:
-    """Remove the caches that no run of a folder refers to, and those that are not complete; yields each and why.
-
-    One that is just being filled stays.
-    """
-    used = {
-        name
-        for path in root.glob("*/run.json")
-        for name in RunFolder(path.parent).read("run.json").get("teacher_outputs", {}).values()
-    }
+def prune(root: Path) -> Iterator[Path]:
+    """Remove the caches that no run of a folder refers to, finished or not, and yield each; those being filled stay."""
     for cache in caches(root):
-        why = "not complete" if not cache.complete else "no run refers to it" if cache.name not in used else ""
-        if why and cache.remove():
-            yield cache.folder, why
+        # asked under the cache's lock: a run says what it refers to before it takes that lock itself
+        if cache.remove(unless=partial(_used, root, cache.name)):
+            yield cache.folder
+
+
+def _used(root: Path, name: str) -> bool:
+    runs = (RunFolder(path.parent).read("run.json") for path in root.glob("*/run.json"))
+    return any(name in run.get("teacher_outputs", {}).values() for run in runs)
+
+
+def check_stored(run: Run, *, classes: int) -> None:
+    """Refuse what could not be stored, or not be learned from, before anything is trained.
+
+    Args:
+        run: asks for stored outputs or not.
+        classes: of the run's data.
+
+    Raises:
+        RunError: no network is frozen, or what is to be kept of its outputs is more than all of it, or would bias.
+    """
+    settings, name = run.recipe.train.teacher_outputs, run.canonical["method"]["name"]
+    if not isinstance(settings, Cached):
+        return
+    frozen = [role for role, kind in run.recipe.method.roles().items() if kind is Kind.FROZEN]
+    if not frozen:
+        raise RunError(f"train.teacher_outputs: cached, but {name} has no frozen network; expected live")
+    for key, kept in (("top", settings.top), ("sampled", settings.sampled)):
+        if kept is not None and kept >= classes:
+            raise RunError(
+                f"train.teacher_outputs.{key}: {kept} of {classes} classes is no less than all; expected at most "
+                f"{classes - 1}, or none"
+            )
+    for role in frozen if settings.sampled is not None else ():
+        if run.recipe.method.linear_at(role) is None:
+            raise RunError(
+                f"train.teacher_outputs.sampled: {name} does not learn from {role} through a KL divergence from "
+                "teacher to student at one temperature, and samples would bias anything else; expected top, or all"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,34 +102,29 @@ class Teachers:
     loader: Loader
 
     def caches(self) -> dict[str, Cache]:
-        """Role -> its cache, filled or not.
-
-        Raises:
-            RunError: no network is frozen.
-        """
-        frozen = [role for role in self.distiller.nets if self.distiller[role].kind is Kind.FROZEN]
-        if not frozen:
-            method = self.run.canonical["method"]["name"]
-            raise RunError(f"train.teacher_outputs: cached, but {method} has no frozen network; expected live")
-        return {role: Cache.of(self.run.root, self._key(role)) for role in frozen}
+        """Role -> its cache, filled or not; raises RunError when nothing is to be stored."""
+        return {role: Cache.of(self.run.root, key) for role, key in self._keys.items()}
 
     def fill(self, example: Any, *, say: Callable[[str], None], progress: bool) -> None:
         """Store whatever is missing."""
         for role, cache in self.caches().items():
             views = max(1, views_of(self.run) or 0)
             filling = Filling(
-                key=self._key(role),
+                key=self._keys[role],
                 run=partial(self._whole, self.distiller[role]),
                 view=self.loader.view,
                 example=example,
-                size=self.run.recipe.task.size,
+                ids=self.run.recipe.task.key,
                 rows=len(self.loader.ids),
                 views=views,
                 settings=self._settings,
                 who=self._who(role),
+                temperature=self._keys[role].get("temperature"),
+                facts={"versions": versions()},
             )
             total = views * filling.rows
-            bar = TrainingProgress(f"outputs of {role}", total, unit="sample", visible=progress and not cache.complete)
+            visible = progress and not cache.complete
+            bar = TrainingProgress(f"outputs of {role}", total, unit="sample", visible=visible)
             with bar:
                 filling.into(cache, say=say, done=bar.advance)
 
@@ -141,23 +166,42 @@ class Teachers:
             return nullcontext()
         return torch.autocast(self.loader.device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
-    def _key(self, role: str) -> dict[str, Any]:
-        """Everything that can change what is stored, in plain words."""
-        determining, settings, net = self.run.determining, self._settings, self.distiller[role]
-        views = views_of(self.run) or 0
-        data = {key: value for key, value in determining["data"].items() if key not in _NOT_SEEN}
+    @cached_property
+    def _keys(self) -> dict[str, dict[str, Any]]:
+        """Role -> everything that can change what is stored, in plain words."""
+        frozen = [role for role in self.distiller.nets if self.distiller[role].kind is Kind.FROZEN]
+        return {role: {**self._pixels(), **self._passes(role), **self._kept(role)} for role in frozen}
+
+    def _pixels(self) -> dict[str, Any]:
+        """What decides what the network sees."""
+        views, data = views_of(self.run) or 0, self.run.determining["data"]
+        augment = data.get("augment") if views else None
+        drawn = ("torch", "torchvision") if augment and augment["transforms"] else ()
+        return {
+            "data": {key: value for key, value in data.items() if key not in _NOT_SEEN},
+            "samples_sha256": hashlib.sha256(self.loader.ids.cpu().numpy().tobytes()).hexdigest(),
+            "augment": augment,
+            "transforms_by": {package: version(package) for package in drawn},
+            "views": views,
+        }
+
+    def _passes(self, role: str) -> dict[str, Any]:
+        """What decides what the network makes of it."""
+        net, task = self.distiller[role], self.run.determining["task"]
         return {
             "network": self._network(role),
             "weights_sha256": digest(net.model),
             "taps": list(net.taps),
-            "data": data,
-            "samples_sha256": hashlib.sha256(self.loader.ids.cpu().numpy().tobytes()).hexdigest(),
-            "augment": determining["data"].get("augment") if views else None,
-            "views": views,
-            "dtype": settings.dtype,
-            "top": settings.top,
+            # how limbeck's own tasks run a network does not depend on their settings; a user's own may do anything
+            "task": task if "source" in task else task["name"],
             "precision": self.run.recipe.train.precision,
         }
+
+    def _kept(self, role: str) -> dict[str, Any]:
+        """What is kept of it."""
+        kept = {key: value for key, value in asdict(self._settings).items() if key in ("dtype", "top", "sampled")}
+        drawn = self._settings.sampled is not None
+        return kept | ({"temperature": self.run.recipe.method.linear_at(role)} if drawn else {})
 
     def _network(self, role: str) -> dict[str, Any]:
         """What the weights do not say of a network."""

@@ -18,7 +18,7 @@ from limbeck.data.loader import Loader
 from limbeck.evaluate.classification import measure
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.batches import in_whole_epochs, training_loader
-from limbeck.recipe.cached import Teachers
+from limbeck.recipe.cached import Teachers, check_stored
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
@@ -27,6 +27,7 @@ from limbeck.recipe.networks import join
 from limbeck.recipe.versions import versions
 from limbeck.train.batches import Repeatable
 from limbeck.train.cache import Cache
+from limbeck.train.devices import main_alone
 from limbeck.train.fit import fit
 from limbeck.train.record import Fitted
 from limbeck.train.settings import Cached
@@ -98,6 +99,7 @@ class _Training:
         self.main = context.processes.is_main_process
         self.recipe = run.recipe
         self.dataset = context.dataset(run)
+        check_stored(run, classes=len(self.dataset.classes))
         self.roles = dict(self.recipe.method.roles())
         self.frozen = [role for role in self.recipe.models if self.roles.get(role) is Kind.FROZEN]
         self.joined = {role: join(run, role, self.dataset, frozen=role in self.frozen) for role in self.recipe.models}
@@ -126,8 +128,9 @@ class _Training:
             )
         finally:
             distiller.close()
-        if self.main:
-            self._finish(distiller.deliver(), fitted)
+        with main_alone(self.context.processes) as main:
+            if main:
+                self._finish(distiller.deliver(), fitted)
 
     def fill(self) -> None:
         """Store what the frozen networks give, and train nothing."""
@@ -151,9 +154,9 @@ class _Training:
         return Teachers(self.run_, distiller, self._networks(), loader) if cached else None
 
     def _fill(self, teachers: Teachers, example: Any) -> None:
-        if self.main:
-            teachers.fill(example, say=self._say, progress=self.context.progress)
-        self.context.processes.wait_for_everyone()
+        with main_alone(self.context.processes) as main:
+            if main:
+                teachers.fill(example, say=self._say, progress=self.context.progress)
 
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)

@@ -22,12 +22,12 @@ from limbeck.recipe.models import Ensemble, From, Network, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
 from limbeck.recipe.sources import source_digest
-from limbeck.train.settings import LATER, NOT_DETERMINING, Live, Train
+from limbeck.train.settings import LATER, NOT_DETERMINING, Cached, Live, Train
 
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
 
-_NOT_DETERMINING_DATA = ("root", "workers")
+_NOT_DETERMINING_DATA = ("root", "workers", "prefetch", "pin_memory")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,9 @@ class Run:
         for name, before in LATER.items():
             if getattr(self.recipe.train, name) == before:  # as before there was a choice: old runs stay valid
                 del train[name]
+        outputs = self.recipe.train.teacher_outputs
+        if isinstance(outputs, Cached) and outputs.sampled is None:  # for the same reason
+            train["teacher_outputs"] = {k: v for k, v in train["teacher_outputs"].items() if k != "sampled"}
         return {
             "format": FORMAT,
             "task": _with_source(self.canonical["task"]),

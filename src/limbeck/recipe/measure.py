@@ -27,7 +27,9 @@ def tested_part(dataset: Dataset) -> Part | None:
 
 def batches_of(part: Part, recipe: Recipe, device: torch.device) -> Iterable[Any]:
     """A part in order, as it is."""
-    return evaluation_batches(part, batch=recipe.evaluate.batch, device=device, workers=recipe.data.workers)
+    data = recipe.data
+    how = {"workers": data.workers, "prefetch": data.prefetch, "pin_memory": data.pin_memory}
+    return evaluation_batches(part, batch=recipe.evaluate.batch, device=device, **how)
 
 
 class Measurement:

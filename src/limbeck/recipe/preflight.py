@@ -7,6 +7,7 @@ from limbeck.core.errors import DataError
 from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
+from limbeck.recipe.cached import check_stored
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
@@ -39,6 +40,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     check_precision(recipe.train.precision)
     check_trackers(recipe.train.trackers)
     check_compiler(recipe.train.compile, context.processes.device)
+    check_stored(run, classes=len(dataset.classes))
     if tested_part(dataset) is None:
         raise DataError(
             f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "

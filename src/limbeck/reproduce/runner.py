@@ -14,7 +14,7 @@ from limbeck.recipe.preflight import preflight
 from limbeck.recipe.versions import versions
 from limbeck.reproduce import find
 from limbeck.reproduce.experiment import Done, Experiment, Finished, Outcome, Scale
-from limbeck.reproduce.page import require_packages, write_page
+from limbeck.reproduce.page import require_packages, verdict, write_page
 from limbeck.reproduce.planning import Planned, planned
 from limbeck.reproduce.progress import RunsProgress
 from limbeck.reproduce.workers import cores, do_all
@@ -103,6 +103,7 @@ def document(made: Reproduced) -> dict[str, Any]:
         "paper": made.experiment.paper,
         "quick": made.scale.quick,
         "seeds": list(made.scale.seeds),
+        "verdict": verdict(outcome),
         "held": all(claim.held for claim in outcome.claims),
         "lines": [asdict(line) for line in outcome.lines],
         "claims": [asdict(claim) for claim in outcome.claims],
@@ -129,7 +130,7 @@ def run_rows(label: str, several: tuple[Finished, ...]) -> list[dict[str, Any]]:
 
 def _train(plan: Planned, jobs: int | None, context: Context) -> None:
     unfinished = [run for run in plan.ordered if RunFolder(run.folder).state != "finished"]
-    preflight(unfinished, context)
+    preflight([several[0] for several in plan.labelled.values()], context)  # its seeds differ in nothing that can fail
     jobs = min(jobs or min(cores(), MOST_JOBS), max(1, len(unfinished)))
     if jobs == 1:
         for number, run in enumerate(unfinished, start=1):

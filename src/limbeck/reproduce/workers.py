@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _POLL = 1.0
 """Seconds between looks at how far the runs are, and between reminders to stop."""
 
-_STOPPED = "stopped"
+_STOPPED = "stopped; everything is saved. Run the same command again to go on from here."
 
 
 def cores() -> int:
@@ -85,7 +85,7 @@ class _Queue:
                 for future in done:
                     self._finish(future)
                 if interrupts.asked:
-                    raise Interrupted("stopped; everything is saved. Run the same command again to go on from here.")
+                    raise Interrupted(_STOPPED)
                 self._submit()
                 self._bar.look(self._running.values())
 
@@ -98,6 +98,8 @@ class _Queue:
     def _finish(self, future: Future[str]) -> None:
         run = self._running.pop(future)
         trouble = _trouble(future)
+        if trouble == _STOPPED:  # its process heard Ctrl-C first
+            raise Interrupted(trouble)
         if trouble:
             raise RunError(f"{run.name} (seed {run.seed}): {trouble}")
         self._bar.finished(run)
@@ -143,8 +145,9 @@ def _do(reference: Reference) -> str:
     """Make one run finished; returns what went wrong, because not every error can travel between processes."""
     from limbeck.recipe.execute import execute
 
+    assert _context is not None  # noqa: S101 - narrows the type
     try:
-        execute(reference.find(), _context)  # type: ignore[arg-type]
+        execute(reference.find(), _context)
     except Interrupted:
         return _STOPPED
     except LimbeckError as error:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
 
-from limbeck.core.errors import MissingPackage, TrainingError, close
+from limbeck.core.errors import MissingPackage, RunError, TrainingError, close
+
+PATIENCE = timedelta(days=30)
+"""How long other processes wait for what the main process does alone."""
 
 _PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -49,6 +55,37 @@ def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: 
     if accelerator.num_processes != expected:
         raise TrainingError(f"expected {expected} processes (WORLD_SIZE), Accelerate found {accelerator.num_processes}")
     return accelerator
+
+
+@contextmanager
+def main_alone(processes: PartialState) -> Iterator[bool]:
+    """A body in which the main process works, and at whose end the others wait for it, however long that takes.
+
+    Waiting in the processes' own group would end after its timeout (10 minutes with NCCL, 30 with Gloo), which is there
+    to notice a process that hangs in training. So they wait in a group of their own; it also notices at once when the
+    main process ends.
+
+    Args:
+        processes: this one among all.
+
+    Yields:
+        Whether this is the main process. If its body raises, it does not wait.
+
+    Raises:
+        RunError: the main process ended.
+    """
+    if processes.num_processes == 1:
+        yield True
+        return
+    group: Any = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield processes.is_main_process
+        try:
+            torch.distributed.barrier(group=group)
+        except RuntimeError as error:
+            raise RunError("the main process ended before its work was done; its own message says why") from error
+    finally:
+        torch.distributed.destroy_process_group(group)
 
 
 def check_precision(precision: str) -> None:

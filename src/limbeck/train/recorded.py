@@ -2,6 +2,7 @@
 
     output                                 the logits [n … c]
     top.classes, top.values, top.rest      instead of it: the k largest log-probabilities and the rest, with `top`
+    sampled.classes                        instead of it: classes drawn from the distribution, with `sampled`
     taps/<path>                            what was recorded at a tap
 
 With top-k, the kept classes have their own probabilities p_i and the rest r = 1 - Σ p_i is remembered as one number.
@@ -16,7 +17,7 @@ at most r · log(c - k). At a higher temperature the rest counts for more, and s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,17 +26,30 @@ from torch import Tensor
 
 from limbeck.core.errors import RunError
 from limbeck.core.forward_pass import ForwardPass
+from limbeck.train.rowfile import CODES
+from limbeck.train.sampled import from_draws
 
 TAP = "taps/"
+Draw = Callable[[Tensor], Tensor]
+"""Logits [n *rows c] to classes [n *rows draws]."""
 
 
-def packed(forward_pass: ForwardPass, *, dtype: torch.dtype, top: int | None, rows: int, who: str) -> dict[str, Tensor]:
+def packed(
+    forward_pass: ForwardPass,
+    *,
+    dtype: torch.dtype,
+    top: int | None = None,
+    draw: Draw | None = None,
+    rows: int,
+    who: str,
+) -> dict[str, Tensor]:
     """The tensors to store, one row per sample.
 
     Args:
         forward_pass: whole, on a batch.
         dtype: of everything that is floating.
         top: how many log-probabilities to keep; absent = the logits.
+        draw: draws classes from the distributions of the logits; they are kept instead.
         rows: samples in the batch.
         who: whose pass, for messages.
 
@@ -45,20 +59,44 @@ def packed(forward_pass: ForwardPass, *, dtype: torch.dtype, top: int | None, ro
     output = forward_pass.output
     if not isinstance(output, Tensor):
         raise RunError(f"{who} gives a {type(output).__name__}; only tensors can be stored: teacher_outputs: live")
-    made = {"output": output} if top is None else _top(output, top=top, who=who)
-    made |= {f"{TAP}{path}": tensor for path, tensor in forward_pass.taps.items()}
-    stored = {}
-    for name, tensor in made.items():
-        if tensor.ndim == 0 or len(tensor) != rows:
-            raise RunError(
-                f"{who}: {name} has shape {list(tensor.shape)} on a batch of {rows}; only tensors with one row per "
-                "sample can be stored: teacher_outputs: live"
-            )
-        stored[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        if tensor.is_floating_point() and not bool(stored[name].isfinite().all()):
-            kind = str(dtype).removeprefix("torch.")
-            raise RunError(f"{who}: {name} is not finite as {kind}; try train.teacher_outputs.dtype: float32")
+    whole = {"output": output, **{f"{TAP}{path}": tensor for path, tensor in forward_pass.taps.items()}}
+    for name, tensor in whole.items():
+        _check(tensor, name, rows=rows, who=who)
+    if top is not None:
+        whole = _top(whole.pop("output"), top=top, who=who) | whole
+    elif draw is not None:
+        _check_finite(output, "output", who)
+        whole = {"sampled.classes": draw(whole.pop("output"))} | whole
+    return {name: _as(tensor, dtype, name, who) for name, tensor in whole.items()}
+
+
+def _check(tensor: Tensor, name: str, *, rows: int, who: str) -> None:
+    if tensor.ndim == 0 or len(tensor) != rows:
+        raise RunError(
+            f"{who}: {name} has shape {list(tensor.shape)} on a batch of {rows}; only tensors with one row per "
+            "sample can be stored: teacher_outputs: live"
+        )
+    if tensor.dtype not in CODES:
+        raise RunError(f"{who}: {name} is {_name(tensor.dtype)}, which cannot be stored: teacher_outputs: live")
+
+
+def _as(tensor: Tensor, dtype: torch.dtype, name: str, who: str) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    stored = tensor.to(dtype)
+    if not bool(stored.isfinite().all()):
+        _check_finite(tensor, name, who)
+        raise RunError(f"{who}: {name} is not finite as {_name(dtype)}; try train.teacher_outputs.dtype: float32")
     return stored
+
+
+def _check_finite(tensor: Tensor, name: str, who: str) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise RunError(f"{who}: {name} has values that are not finite, which cannot be stored: teacher_outputs: live")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _top(logits: Float[Tensor, "*n c"], *, top: int, who: str) -> dict[str, Tensor]:
@@ -73,7 +111,12 @@ def _top(logits: Float[Tensor, "*n c"], *, top: int, who: str) -> dict[str, Tens
 
 
 def restored(
-    stored: Mapping[str, Tensor], types: Mapping[str, torch.dtype], *, classes: int, until: str | None
+    stored: Mapping[str, Tensor],
+    types: Mapping[str, torch.dtype],
+    *,
+    classes: int,
+    until: str | None,
+    temperature: float | None = None,
 ) -> ForwardPass:
     """The pass again.
 
@@ -82,18 +125,21 @@ def restored(
         types: tap -> its own type, in the order in which the network produced them.
         classes: columns of the output.
         until: the tap at which the pass stops.
+        temperature: at which classes were drawn, if they were.
     """
     taps: dict[str, Tensor] = {}
     for path, dtype in types.items():
         taps[path] = stored[f"{TAP}{path}"].to(dtype)
         if path == until:
             return ForwardPass(None, taps)
-    return ForwardPass(_output(stored, classes=classes), taps)
+    return ForwardPass(_output(stored, classes=classes, temperature=temperature), taps)
 
 
-def _output(stored: Mapping[str, Tensor], *, classes: int) -> Any:
+def _output(stored: Mapping[str, Tensor], *, classes: int, temperature: float | None) -> Any:
     if "output" in stored:
         return stored["output"].float()
+    if temperature is not None:
+        return from_draws(stored["sampled.classes"], classes=classes, temperature=temperature)
     return _dense(stored["top.classes"], stored["top.values"], stored["top.rest"], classes=classes)
 
 

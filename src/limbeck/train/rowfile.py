@@ -21,7 +21,7 @@ from torch import Tensor
 
 from limbeck.core.files import atomic_path
 
-_CODES = {
+CODES = {
     torch.float32: "F32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
@@ -29,9 +29,12 @@ _CODES = {
     torch.int64: "I64",
     torch.int32: "I32",
     torch.int16: "I16",
+    torch.int8: "I8",
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+"""The types that can be stored, and their names in the format."""
+
 Layout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 """Name -> type and shape, rows included."""
 
@@ -54,7 +57,7 @@ def written(path: Path, layout: Layout) -> Iterator[dict[str, Tensor]]:
     for name in names:
         dtype, shape = layout[name]
         start, end = end, end + dtype.itemsize * math.prod(shape)
-        header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        header[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with atomic_path(path) as temporary:

@@ -32,7 +32,7 @@ class Stored:
         device: of the batches.
 
     Raises:
-        RunError: a file is damaged.
+        RunError: a file is damaged or missing.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Stored:
         self._cache, self._key, self._view_at, self._device = cache, key, view_at, torch.device(device)
         self._ids = ids.to(self._device)
         self._types, self._classes = tap_types(manifest), manifest["classes"]
+        self._temperature: float | None = manifest["temperature"]
         self._current: list[tuple[Tensor, int]] = []
         self._step = 0
         self._view: tuple[int, dict[str, Tensor]] | None = None
@@ -67,7 +68,7 @@ class Stored:
         for name, tensor in tensors.items():
             # index_select copies whole rows; indexing with a tensor goes element by element
             found[name] = tensor.index_select(0, rows.to(tensor.device)).to(self._device)
-        return restored(found, self._types, classes=self._classes, until=until)
+        return restored(found, self._types, classes=self._classes, until=until, temperature=self._temperature)
 
     def _is_current(self, batch: Any) -> bool:
         given = tensors_in(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,7 @@ def in_steps(text: str, steps_per_epoch: int) -> int:
     return round(number * (steps_per_epoch if unit == "epoch" else 1))
 
 
+@cache  # the loop asks in every step
 def _parts(text: str) -> tuple[str, str]:
     found = _LENGTH.fullmatch(text)
     if not found:
@@ -193,12 +195,26 @@ class Cached:
             without augmentation. Absent = 0 if the data have no augmentation, otherwise 8.
         dtype: of what is stored. Outputs come back as float32, tapped features in their own type.
         top: keep so many of the largest log-probabilities and one rest that holds the remaining mass; absent = all.
+        sampled: keep so many classes, drawn from the teacher's distribution at the temperature of the method: noise
+            instead of the bias of `top`, and the more of it the higher that temperature. Only for methods whose loss is
+            a KL divergence from teacher to student.
     """
 
     name: Literal["cached"] = "cached"
     views: Annotated[int, Field(ge=0)] | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
     top: Annotated[int, Field(ge=1)] | None = None
+    sampled: Annotated[int, Field(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.top is not None and self.sampled is not None:
+            raise ValueError(f"top {self.top} and sampled {self.sampled} are two ways to keep less: set one of the two")
+
+    @property
+    def kind(self) -> str:
+        """What is kept of outputs, in words."""
+        parts = (self.dtype, self.top and f"top {self.top}", self.sampled and f"{self.sampled} sampled")
+        return ", ".join(part for part in parts if part)
 
     def views_of(self, *, augmented: bool) -> int:
         """The number of views, decided by whether the data are augmented where it was left open."""

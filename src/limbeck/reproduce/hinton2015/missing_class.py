@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Float
-
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.class_bias import best_on_test, matching_prior, with_bias
 from limbeck.evaluate.predictions import Predictions, predict
@@ -60,8 +57,8 @@ class Case:
         prior = [PRIOR] * len(self.classes)
         found = []
         for one in self.finished:
-            logits: Float[torch.Tensor, "n c"] = predict(one.network(), evaluation_batches(part, batch=_BATCH)).logits
-            found.append(matching_prior(logits, self.classes, prior))
+            answers = predict(one.network(), evaluation_batches(part, batch=_BATCH))
+            found.append(matching_prior(answers.logits, self.classes, prior))
         return found
 
     @cached_property
