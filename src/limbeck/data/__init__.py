@@ -13,6 +13,7 @@ DATA = {
     "fashion_mnist": "idx:FashionMNIST",
     "folder": "folder:Folder",
     "mnist": "idx:Mnist",
+    "spoken_digits": "spoken_digits:SpokenDigits",
 }
 
 __all__ = ["DATA"]

@@ -77,7 +77,7 @@ def class_names(table: datasets.Dataset, column: str, *, name: str) -> tuple[str
     feature = _label_feature(table, column, name)
     if hasattr(feature, "names"):
         return tuple(feature.names)
-    values = {value for value in _values(table, column) if value is not None}
+    values = {value for value in column_values(table, column) if value is not None}
     if all(isinstance(value, str) for value in values):
         return tuple(sorted(values))
     if not all(isinstance(value, int) for value in values):
@@ -96,7 +96,7 @@ def class_labels(
     _label_feature(table, column, name)
     numbers = {value: number for number, value in enumerate(classes)}
     labels = []
-    for row, value in enumerate(_values(table, column)):
+    for row, value in enumerate(column_values(table, column)):
         number = numbers.get(value, -2) if isinstance(value, str) else UNLABELLED if value in (None, -1) else int(value)
         if not (number == UNLABELLED or 0 <= number < len(classes)):
             known = close(value, classes) if isinstance(value, str) else f"expected 0 … {len(classes) - 1}"
@@ -105,6 +105,11 @@ def class_labels(
             )
         labels.append(number)
     return torch.tensor(labels, dtype=torch.int64)
+
+
+def column_values(table: datasets.Dataset, column: str) -> list[Any]:
+    """A column's cells as they are stored: nothing is decoded."""
+    return table.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
 
 
 def table_files(folder: Path, *, pattern: str = "**/*") -> dict[str, list[Path]]:
@@ -156,8 +161,11 @@ def opened(files: Mapping[str, Sequence[Path]]) -> dict[str, datasets.Dataset]:
     return tables
 
 
-def require_datasets() -> ModuleType:
+def require_datasets(extra: str = "vision") -> ModuleType:
     """The `datasets` package.
+
+    Args:
+        extra: of limbeck, that the message for a missing package names.
 
     Raises:
         MissingPackage: it is not installed.
@@ -165,7 +173,7 @@ def require_datasets() -> ModuleType:
     try:
         import datasets
     except ImportError as error:
-        raise MissingPackage("datasets", "vision") from error
+        raise MissingPackage("datasets", extra) from error
     return datasets
 
 
@@ -191,7 +199,3 @@ def _label_feature(table: datasets.Dataset, column: str, name: str) -> object:
     if column not in table.column_names:
         raise DataError(f"data.label: {name} has no column {column!r}; {close(column, table.column_names)}")
     return table.features[column]
-
-
-def _values(table: datasets.Dataset, column: str) -> list[Any]:
-    return table.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()

@@ -7,4 +7,6 @@ missing_class   transfer sets without 3s, and with 7s and 8s only
 regulariser     soft targets with a small part of the data
 ensemble        ten networks, and one network distilled from them, on several kinds of data
 ensemble_mnist  the same on MNIST
+ensemble_speech the same on frames of spoken digits
+frames          what networks get right in recordings, and its noise
 """

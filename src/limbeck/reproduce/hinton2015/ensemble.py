@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from limbeck.reproduce.hinton2015.ensemble_mnist import EnsembleMnist
+from limbeck.reproduce.hinton2015.ensemble_speech import EnsembleSpeech
 from limbeck.reproduce.hinton2015.setting import PAPER
 from limbeck.reproduce.together import Together
 
 EXPERIMENT = Together(
     title="One network keeps most of what an ensemble gains.",
     paper=f"{PAPER}, sections 2 and 4",
-    parts={"MNIST": EnsembleMnist()},
+    parts={"MNIST": EnsembleMnist(), "speech": EnsembleSpeech()},
 )
