@@ -35,6 +35,7 @@ def training_loader(run: Run, dataset: Dataset, context: Context) -> Loader:
         device=processes.device,
         accumulate=run.recipe.train.accumulate,
         workers=data.workers,
+        at_most=dataset.at_most,
         views=views_of(run),
     )
 
