@@ -27,6 +27,7 @@ from limbeck.methods import METHODS
 from limbeck.recipe import shipped
 from limbeck.recipe.context import Context
 from limbeck.recipe.resolve import resolve
+from limbeck.reproduce import EXPERIMENTS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -146,6 +147,9 @@ def test_the_commands_exist_and_their_recipes_are_right(command: str, place: Pat
     words = shlex.split(command)
     verb, *rest = words[words.index("limbeck") + 1 :]
     assert verb in {registered.name for registered in app.registered_commands}
+    if verb == "reproduce":
+        assert rest[0] in EXPERIMENTS
+        return
     overrides = [value for option, value in pairwise(rest) if option == "--set"]
     assert resolve(rest[0], overrides).recipe
 

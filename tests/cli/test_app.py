@@ -10,7 +10,7 @@ import pytest
 
 from running import limbeck
 
-VERBS = ("run", "check", "evaluate", "report", "export", "methods", "recipes", "schema")
+VERBS = ("run", "check", "evaluate", "report", "export", "methods", "recipes", "reproduce", "schema")
 HEAVY = ("torch", "numpy", "transformers", "accelerate", "matplotlib", "pandas")
 
 CODE = """
@@ -25,7 +25,9 @@ print("\\nloaded", *sys.modules)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["methods"], ["methods", "kd"], ["recipes"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["methods"], ["methods", "kd"], ["recipes"], ["reproduce"]]
+)
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.rpartition("\nloaded ")[2].split())

@@ -63,6 +63,7 @@ CHANGES = [
     "train.groups={student: sgd}",
     "train.precision=bf16",
     "train.clip=1.0",
+    "train.max_norm=2.0",
     "train.accumulate=2",
     "train.ema=0.9",
     "train.evaluate=2 epochs",

@@ -3,6 +3,7 @@
 predictions      pass a data set through a network once; a file of what it said
 classification   accuracy, calibration and proper scores of predictions; agreement of two networks
 cost             parameters, floating-point operations, latency, size of files
+class_bias       biases of a few classes, corrected afterwards
 memory           the peak of one forward pass
 confusable       which classes a network confuses, as subsets for specialists
 timing           the median time of a call, whatever it is

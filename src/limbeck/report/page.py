@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,18 +16,26 @@ from limbeck.recipe.results import Results
 from limbeck.report import calibration, confusion, curves, facts, numbers, table, tradeoff
 from limbeck.report.gallery import gallery
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _NEEDED = {"matplotlib": "matplotlib", "jinja2": "Jinja2"}
 
 
 def write(results: Results, path: Path) -> Path:
     """See `limbeck.report.write_report`."""
+    require_packages()
+    write_atomically(path, render(results).encode())
+    return path
+
+
+def require_packages() -> None:
+    """Raise MissingPackage unless what draws and fills pages is installed."""
     for module, package in _NEEDED.items():
         try:
             import_module(module)
         except ImportError as error:
             raise MissingPackage(package, "report") from error
-    write_atomically(path, render(results).encode())
-    return path
 
 
 def render(results: Results) -> str:
@@ -36,16 +44,20 @@ def render(results: Results) -> str:
     Raises:
         DataError: a test image cannot be read, or the predictions are of other images than the data set's.
     """
+    return environment().get_template("page.html").render(_context(results))
+
+
+def environment() -> Environment:
+    """Where pages find their templates; everything that is put into them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("limbeck.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(_context(results))
 
 
 def _context(results: Results) -> dict[str, Any]:

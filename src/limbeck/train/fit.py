@@ -32,6 +32,7 @@ from limbeck.core.plan import At, Stage
 from limbeck.train.batches import Batches
 from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
+from limbeck.train.max_norm import MaxNorm
 from limbeck.train.metrics import scaled
 from limbeck.train.optimizers import check_groups, make_optimizers, match_layout
 from limbeck.train.profile import Profile, Section, Timed, untimed
@@ -66,7 +67,8 @@ def fit(
         profile: is told where the time goes.
 
     Raises:
-        TrainingError: a loss term is not finite, a frozen network changed, or there is no compiler to compile with.
+        TrainingError: a loss term is not finite, a frozen network changed, there is no compiler to compile with, or no
+            weight that `max_norm` could limit.
         Interrupted: Ctrl-C or termination; the state is saved.
         RunError: a checkpoint is damaged, or the disk is full.
     """
@@ -134,6 +136,7 @@ class _Loop:
         self.distiller.train()
         with self.timed(Section.SETUP):
             self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
+            self.max_norm = MaxNorm.of(self.distiller, stage, self.settings.max_norm)
         frozen = self._digests()
         stream = self.batches.batches(position.total)
         for step in range(position.step, steps):
@@ -212,6 +215,7 @@ class _Loop:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self.max_norm.keep()
 
     def _make_optimizers(self, stage: Stage, states: list[Any] | None) -> list[Any]:
         groups = self.distiller.param_groups(stage)

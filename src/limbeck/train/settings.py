@@ -227,6 +227,8 @@ class Train:
         reuse_memory: on a CPU, memory that a step frees is kept for the next one, not given back to the system.
         seed: of initial weights, data order, augmentation, dropout.
         clip: the largest norm of a turn's gradient; absent = none.
+        max_norm: the largest Euclidean norm of the incoming weights of a unit (a row of a linear layer, an output
+            filter of a convolution) in the trained networks, kept after every step; absent = none.
         accumulate: micro-batches per step; the data's `batch` is the size of one.
         ema: decay of an exponential moving average of the trained networks, which is then what is delivered.
         evaluate: how often the validation split is looked at, for curves and for the best network.
@@ -246,6 +248,7 @@ class Train:
     reuse_memory: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
     clip: Rate | None = None
+    max_norm: Rate | None = None
     accumulate: Annotated[int, Field(ge=1)] = 1
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     evaluate: Length = "1 epochs"
@@ -258,5 +261,5 @@ class Train:
 NOT_DETERMINING = ("checkpoint", "log", "trackers", "reuse_memory")
 """Fields of `Train` that do not change what is trained."""
 
-LATER = {"channels_last": None, "compile": False, "teacher_outputs": Live()}
+LATER = {"channels_last": None, "compile": False, "max_norm": None, "teacher_outputs": Live()}
 """Fields that came later, with what stood for them before: at that value they are not part of a run's hash."""

@@ -1,0 +1,53 @@
+"""Papers' experiments, run again: the figures beside the paper's, and whether each of its claims held.
+
+experiment   what an experiment is: the runs it asks for, and how it judges them
+noise        error counts with their noise, and differences between networks
+planning     from what an experiment asks for to a graph of runs
+workers      the runs, in several processes, each resumable
+runner       the whole: plan, run, judge, write
+page         one self-contained HTML page per outcome
+together     several experiments under one name
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from limbeck.core.errors import RecipeError, close
+
+if TYPE_CHECKING:
+    from limbeck.reproduce.experiment import Experiment
+
+EXPERIMENTS = {
+    "hinton2015-ensemble": "hinton2015.ensemble:EXPERIMENT",
+    "hinton2015-missing-class": "hinton2015.missing_class:EXPERIMENT",
+    "hinton2015-mnist": "hinton2015.mnist:EXPERIMENT",
+    "hinton2015-regulariser": "hinton2015.regulariser:EXPERIMENT",
+    "hinton2015-temperature": "hinton2015.temperature:EXPERIMENT",
+    "logit-matching": "logit_matching:EXPERIMENT",
+}
+"""Name -> `module of this room:attribute`."""
+
+DESCRIPTIONS = {
+    "hinton2015-ensemble": "ten networks, the means of their answers, and one network distilled from them",
+    "hinton2015-missing-class": "a student that never saw a 3, then one that saw only 7s and 8s",
+    "hinton2015-mnist": "a large net with dropout and jitter, a small one alone, the small one distilled at T = 20",
+    "hinton2015-regulariser": "1 to 30 % of the data: hard labels, early stopping, soft targets",
+    "hinton2015-temperature": "students of 30 to 800 units per layer, each at temperatures from 1 to 40",
+    "logit-matching": "distilling at a high temperature is matching logits: the limit and the gradient, in numbers",
+}
+"""Name -> one line for the list."""
+
+
+def find(name: str) -> Experiment:
+    """An experiment by name.
+
+    Raises:
+        RecipeError: there is no such experiment.
+    """
+    if name not in EXPERIMENTS:
+        raise RecipeError([f"no experiment is called {name!r}; {close(name, EXPERIMENTS)}"])
+    module, _, attribute = EXPERIMENTS[name].partition(":")
+    found: Experiment = getattr(import_module(f"limbeck.reproduce.{module}"), attribute)
+    return found

@@ -1,0 +1,10 @@
+"""Geoffrey Hinton, Oriol Vinyals, Jeff Dean. Distilling the Knowledge in a Neural Network. arXiv:1503.02531 (2015).
+
+setting         the large net and the small ones, as all experiments on MNIST use them
+mnist           table of section 3: teacher, student alone, student distilled
+temperature     which temperature is best, for students of several widths
+missing_class   transfer sets without 3s, and with 7s and 8s only
+regulariser     soft targets with a small part of the data
+ensemble        ten networks, and one network distilled from them, on several kinds of data
+ensemble_mnist  the same on MNIST
+"""

@@ -1,0 +1,128 @@
+"""Error counts with their noise.
+
+Two kinds of noise are told apart. Another seed gives another network: the spread over seeds. Another test set of n
+images gives another count, even for the same network: sqrt(e · (1 - e / n)) for e errors. Two networks that are tested
+on the same images share most of the second kind; what is left of it comes from the images on which they differ. With
+d(x) = the share of the first one's seeds that are wrong on image x, less the same of the second:
+
+    difference = Σ d(x)        noise² = Σ d(x)² - (Σ d(x))² / n + s₁² / k₁ + s₂² / k₂
+
+with s the standard deviation over k seeds. For single networks Σ d² is the number of images on which one is right and
+the other wrong, as in McNemar's test.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from limbeck.core.errors import DataError
+from limbeck.evaluate.predictions import Predictions
+from limbeck.reproduce.experiment import Finished
+
+CLEAR = 2.0
+"""A difference is called clear from so many times its noise on."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How many errors fewer one has than another.
+
+    Args:
+        value: above 0 if it has fewer.
+        noise: one standard deviation of it.
+    """
+
+    value: float
+    noise: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is above 0 by more than twice its noise."""
+        return self.value > CLEAR * self.noise
+
+    def __str__(self) -> str:
+        return f"{self.value:.0f} ± {self.noise:.0f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What each of several seeds of a network gets wrong.
+
+    Args:
+        wrong: per seed and test image, in the order of the images' ids.
+    """
+
+    wrong: Bool[Tensor, "k n"]
+
+    @staticmethod
+    def of(finished: Sequence[Finished], which: str = "last") -> Errors:
+        """Of finished runs; `which` as in `Finished.metrics`."""
+        return Errors.in_predictions([one.predictions(which) for one in finished])
+
+    @staticmethod
+    def in_predictions(several: Sequence[Predictions]) -> Errors:
+        """Of predictions on the same images, one per seed.
+
+        Raises:
+            DataError: they are of other images.
+        """
+        ordered = [one.take(one.ids.argsort(stable=True)) for one in several]
+        if any(not torch.equal(one.ids, ordered[0].ids) for one in ordered):
+            raise DataError("expected predictions on the same images of every seed, got others")
+        return Errors(torch.stack([one.logits.argmax(1) != one.labels for one in ordered]))
+
+    @property
+    def counts(self) -> list[int]:
+        """Errors of each seed."""
+        return [int(count) for count in self.wrong.sum(1)]
+
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return self.wrong.shape[1]
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return statistics.fmean(self.counts)
+
+    @property
+    def rate(self) -> float:
+        """The mean as a share of the images."""
+        return self.mean / self.images
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over seeds; 0 for a single one, which has none to show."""
+        return statistics.stdev(self.counts) if len(self.counts) > 1 else 0.0
+
+    @property
+    def counting(self) -> float:
+        """The noise of the mean count over test sets of this size."""
+        return math.sqrt(self.mean * (1 - self.rate))
+
+    @property
+    def noise(self) -> float:
+        """Of the mean, from both sources."""
+        return math.hypot(self.counting, self.spread / math.sqrt(len(self.counts)))
+
+    def fewer_than(self, other: Errors) -> Difference:
+        """How many errors fewer than another network on the same images."""
+        if self.images != other.images:
+            raise DataError(f"expected errors on the same images, got {self.images} and {other.images} of them")
+        d = other.wrong.double().mean(0) - self.wrong.double().mean(0)
+        value = float(d.sum())
+        tested = float(d.square().sum()) - value**2 / self.images
+        seeds = sum(one.spread**2 / len(one.counts) for one in (self, other))
+        return Difference(value, math.sqrt(max(tested, 0.0) + seeds))
+
+    def __str__(self) -> str:
+        spread = f" ± {self.spread:.0f}" if len(self.counts) > 1 else ""
+        return f"{self.mean:.0f}{spread}"
