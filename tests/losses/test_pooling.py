@@ -85,13 +85,14 @@ def test_scipy_finds_the_same() -> None:
             return gradient(torch.from_numpy(u)[None], *own)[0].numpy()
 
         found = minimize(value, np.zeros(8), jac=slope, method="BFGS", options={"gtol": 1e-10})
-        torch.testing.assert_close(log_q[row].exp(), torch.from_numpy(found.x).softmax(-1), atol=1e-7, rtol=0)
+        torch.testing.assert_close(log_q[row].exp(), torch.from_numpy(found.x).softmax(-1), atol=1e-6, rtol=0)
         assert float(objective(log_q[row : row + 1], *own)) <= found.fun + 1e-12
 
 
 def test_a_row_does_not_depend_on_the_others_and_opinions_that_are_not_asked_do_not_count() -> None:
     log_mass, rest, outside = opinions(6, 10, 4, seed=5)
     rest[::2, 1] = 0.0
+    rest[3] = 0.0
     whole = pooled(log_mass, rest, outside)
     for row in range(6):
         asked = rest[row] > 0

@@ -9,8 +9,8 @@ A specialist knows the classes of a subset S_m one by one, and all others as one
 with p^g the generalist's distribution over all classes, and p^m one over S_m and the dustbin; to compare it with p^m,
 q's probabilities of the classes in the dustbin are added up.
 
-Differs from the paper: q is found by Newton's method on the dual instead of gradient descent on logits of q, see
-`limbeck.losses.pooled`; the objective is convex, so both lead to the same q.
+Differs from the paper: q is found by Newton's method on the conditions of the optimum instead of gradient descent on
+logits of q, see `limbeck.losses.pooled`; the objective is convex, so both lead to the same q.
 """
 
 from __future__ import annotations

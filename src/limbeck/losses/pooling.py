@@ -37,7 +37,7 @@ def pooled(
     are of ordinary size each step aims at no less than a hundredth of the present ones, and ends before anything
     becomes negative. Some ten steps find q to the last digit, however sure the opinions are of contradicting things.
 
-    All is done in float64. A probability below 1e-15 counts as 1e-15: with less, N - w would round to N.
+    All is done in float64. A probability below 1e-15 counts as 1e-15: with less, w could be lost in the rounding of N.
 
     Args:
         log_mass: log a; some opinion must speak about all classes.
@@ -60,7 +60,8 @@ def pooled(
     others = outside.double()[which] * asked[..., None]
     a, d = log_mass.double().exp().clamp_min(_LEAST), torch.where(asked, d.clamp_min(_LEAST), 1.0)
     w = _solved(a, d, others, (a.sum(-1) + (d * asked).sum(-1)).unsqueeze(-1))
-    return (a.log() - w.log()).to(log_mass.dtype)
+    alone = ~asked.any(-1, keepdim=True)
+    return torch.where(alone, log_mass.log_softmax(-1), (a.log() - w.log()).to(log_mass.dtype))
 
 
 def _solved(

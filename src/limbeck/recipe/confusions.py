@@ -25,13 +25,16 @@ def special_classes(
         predictions_of: what a finished run's network says on the training images of this data.
 
     Returns:
-        The classes; while the run that the specialist starts from is not finished, equally many others in their place,
-        which show the shapes.
+        The classes, as its folder says of a finished run; while the run that the specialist starts from is not
+        finished, equally many others in their place, which show the shapes.
 
     Raises:
         DataError: the student does not start from another run.
         ModelError: so many clusters of this size cannot cover all classes.
     """
+    folder = RunFolder(run.folder)
+    if folder.state == "finished":  # what was decided then, even where this machine would round otherwise
+        return tuple(folder.read("network.json", keys=("classes",))["classes"][:-1])
     generalist = run.upstream.get("student")
     if generalist is None:
         raise DataError(

@@ -54,10 +54,8 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf
         return _member(run, form, role, dataset, frozen=frozen, data_of=data_of)
     if not frozen:
         raise ModelError(f"models.{role}: an ensemble can teach, but it cannot be trained; give one network")
-    knows: dict[str, Knows] = dict.fromkeys(members_of(form, role), "some") if isinstance(form, Specialists) else {}
-    knows |= {f"{role}.generalist": "all"}
     members = [
-        _member(run, member, key, dataset, frozen=True, data_of=data_of, knows=knows.get(key, "all"))
+        _member(run, member, key, dataset, frozen=True, data_of=data_of, knows=_knows(form, key))
         for key, member in members_of(form, role).items()
     ]
     notes = list(dict.fromkeys(note for member in members for note in member.notes))
@@ -66,6 +64,10 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf
         return Joined(EnsembleNetwork(networks, mean=form.mean), None, notes)
     subsets = [_subset(member.description or {}, dataset) for member in members[1:]]
     return Joined(SpecialistsNetwork(networks[0], networks[1:], subsets=subsets, top=form.top), None, notes)
+
+
+def _knows(form: Ensemble | Specialists, key: str) -> Knows:
+    return "some" if isinstance(form, Specialists) and not key.endswith(".generalist") else "all"
 
 
 def _subset(described: dict[str, Any], dataset: Dataset) -> list[int]:

@@ -86,8 +86,13 @@ class Found:
             top: [Errors.in_predictions([answered(generalist, members[:count], top=top)]) for count in counts]
             for top in TOPS
         }
-        names = ("generalist", "longer", "one", "copy")
-        return Found(together=together, **{name: Errors.of(done.of(name), WHICH) for name in names})
+        return Found(
+            generalist=Errors.of([generalist], WHICH),
+            together=together,
+            longer=Errors.of(done.of("longer"), WHICH),
+            one=Errors.of(done.of("one"), WHICH),
+            copy=Errors.of(done.of("copy"), WHICH),
+        )
 
     @property
     def all(self) -> Errors:
