@@ -52,8 +52,9 @@ def asked(size: Size) -> tuple[Asked, ...]:
         Asked("generalist", _recipe("generalist", size, {"name": "resnet8"}), seeds=(0,)),
         *(_specialist(number, cluster, size) for number in range(size.rounds) for cluster in range(CLUSTERS)),
         Asked("longer", _recipe("longer", size, {"from": "generalist.yaml"}, length=size.specialist), seeds=(0,)),
-        _student("one", everybody, size),
+        # first what does not wait: one process can train it while another one stores what all specialists say
         _student("copy", {"from": "generalist.yaml"}, size),
+        _student("one", everybody, size),
     )
 
 
