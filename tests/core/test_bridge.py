@@ -85,3 +85,33 @@ def test_gradient_passes_to_the_network_and_to_the_pixels() -> None:
 def test_half_a_normalisation_is_refused(arguments: dict) -> None:
     with pytest.raises(ValueError, match="mean"):
         Bridge(nn.Identity(), **arguments)
+
+
+def test_training_allows_for_what_is_shown_unevenly_and_evaluation_does_not() -> None:
+    images, bridge = image_batch()[0], Bridge(conv_net(), shown=[1.0, 1.0, 0.25])
+    bridge.eval()
+    plain = bridge.network(images)
+    torch.testing.assert_close(bridge(images), plain)
+    shifted = Bridge(Keep(), shown=[1.0, 0.5]).train()(torch.zeros(1, 1, 1, 2))
+    torch.testing.assert_close(shifted, torch.tensor([[1.0, 0.5]]).log())
+    assert set(bridge.state_dict()) == {f"network.{name}" for name in bridge.network.state_dict()}
+
+
+def test_shown_unevenly_it_learns_what_occurs() -> None:
+    """Three quarters of what occurs is of the second class, half of what is shown: the bias finds three quarters."""
+
+    class Bias(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(2))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.bias.expand(len(images), -1)
+
+    bridge = Bridge(Bias(), shown=[1.0, 1 / 3])
+    optimizer = torch.optim.SGD(bridge.parameters(), lr=1.0)
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(bridge(torch.zeros(2, 1)), torch.tensor([0, 1])).backward()
+        optimizer.step()
+    torch.testing.assert_close(bridge.eval()(torch.zeros(1, 1)).softmax(-1), torch.tensor([[0.25, 0.75]]))

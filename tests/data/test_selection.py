@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from limbeck.core.errors import DataError
-from limbeck.data.selection import amount_of, others, stratified
+from limbeck.data.selection import amount_of, drawn, others, stratified
 
 LABELS = torch.tensor([0] * 50 + [1] * 30 + [2] * 20 + [-100] * 10)
 IDS = torch.arange(110) * 5
@@ -57,3 +57,18 @@ def test_whole_numbers_count_and_fractions_share(amount: float, count: int) -> N
 def test_impossible_amounts(amount: float) -> None:
     with pytest.raises(DataError, match=r"data\.subset.*of 200 images"):
         amount_of(amount, total=200, key="data.subset")
+
+
+def test_some_classes_are_drawn_anew_for_each_epoch() -> None:
+    epochs = [drawn(LABELS, IDS, at_most={0: 20, 2: 5}, seed=0, epoch=epoch) for epoch in range(40)]
+    for one in epochs:
+        assert one.tolist() == sorted(set(one.tolist()))
+        assert [int((LABELS[one] == label).sum()) for label in (0, 1, 2, -100)] == [20, 30, 5, 10]
+    seen = torch.cat(epochs).bincount(minlength=110)
+    assert int(seen.min()) > 0
+    assert not torch.equal(epochs[0], epochs[1])
+    assert torch.equal(epochs[0], drawn(LABELS, IDS, at_most={0: 20, 2: 5}, seed=0, epoch=0))
+
+
+def test_without_a_limit_everything_is_drawn() -> None:
+    assert drawn(LABELS, IDS, at_most={}, seed=0, epoch=3).tolist() == list(range(110))

@@ -40,11 +40,19 @@ CHANGES = [
     "data.validation=0.2",
     "data.augment.shift=1",
     "data.size=16",
+    "data.special={classes: ['3', '8']}",
+    "data.special={classes: ['3', '8'], share: 0.4}",
+    "data.special={classes: {cluster: 0, of: 2, size: 5}}",
+    "data.special={classes: {cluster: 0, of: 2, size: 5, seed: 1}}",
     "models.student.hidden=[9]",
     "models.student.normalize=none",
     "models.teacher.from.set={train.length: 4 epochs}",
     "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}",
     "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}], mean: geometric}",
+    "models.teacher={generalist: {from: teacher.yaml}, specialists: [{from: {recipe: teacher.yaml, seed: 1}}]}",
+    "models.teacher={generalist: {from: teacher.yaml}, specialists: [{from: {recipe: teacher.yaml, seed: 1}}], top: 2}",
+    "models.student={from: teacher.yaml}",
+    "models.student={from: {recipe: teacher.yaml, head: refitted}}",
     "method.temperature=2",
     "method.hard_weight=0.3",
     "method=supervised + models.teacher=null",
@@ -69,6 +77,7 @@ COSMETICS = [
     "data.prefetch=5",
     "data.pin_memory=false",
     "data.root=.",
+    "data.special=null",
     "evaluate.latency=true",
     "evaluate.batch=7",
     "export=[onnx]",
@@ -97,6 +106,12 @@ def test_a_hash_does_not_depend_on_the_place_or_the_way_of_writing(recipes: Path
     elsewhere = write(tmp_path / "elsewhere")
     (elsewhere / "kd.yaml").rename(elsewhere / "other.yaml")
     assert planned(elsewhere / "other.yaml").hash == planned(recipes / "kd.yaml").hash
+
+
+def test_keys_that_came_later_leave_old_hashes_as_they_were(recipes: Path) -> None:
+    assert "special" not in planned(recipes / "kd.yaml").determining["data"]
+    teacher = planned(recipes / "kd.yaml").determining["models"]["teacher"]
+    assert teacher == {"run": planned(recipes / "teacher.yaml").hash, "part": "student"}
 
 
 def test_another_seed_is_another_run(recipes: Path) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from limbeck.recipe.build import Builder
-from limbeck.recipe.models import Ensemble, From, Network, Normalize, plain_model, read_model
+from limbeck.recipe.models import (
+    Ensemble,
+    From,
+    Network,
+    Normalize,
+    Specialists,
+    members_of,
+    plain_model,
+    read_model,
+)
 from limbeck.recipe.yaml import Mark, node_of, parse
 
 
@@ -65,10 +74,23 @@ def test_ensembles(folder: Path) -> None:
     assert form == Ensemble(ensemble=members, mean="geometric")
 
 
+def test_specialists(folder: Path) -> None:
+    form, problems = read(folder, "{generalist: {from: teacher.yaml}, specialists: [mlp, cnn], top: 2}")
+    assert problems == []
+    generalist = From(recipe=str(folder / "teacher.yaml"))
+    assert form == Specialists(generalist=generalist, specialists=(Network(name="mlp"), Network(name="cnn")), top=2)
+    keys = ["student.generalist", "student.0", "student.1"]
+    assert members_of(form, "student") == dict(zip(keys, [generalist, *form.specialists], strict=True))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("3", "1:1: models.x: expected a name, {name: ...}, {from: recipe} or {ensemble: [...]}, came 3"),
+        (
+            "3",
+            "1:1: models.x: expected a name, {name: ...}, {from: recipe}, {ensemble: [...]} or "
+            "{generalist: ..., specialists: [...]}, came 3",
+        ),
         ("{hidden: 3}", "1:1: models.x: expected a name"),
         ("mpl", "1:1: models.x.name: no network is called 'mpl'; close: mlp; or timm/NAME"),
         ("{name: 3}", "1:8: models.x.name: expected text, came 3"),
@@ -96,6 +118,11 @@ def test_ensembles(folder: Path) -> None:
         ("{ensemble: [mlp, mpl]}", "1:18: models.x.ensemble.1.name: no network is called 'mpl'"),
         ("{ensemble: [{ensemble: [mlp]}]}", "1:13: models.x.ensemble.0: expected a name"),
         ("{ensemble: [mlp], meen: x}", "1:19: models.x.meen: no such key; close: mean"),
+        ("{from: {recipe: teacher.yaml, head: new}}", "1:37: models.x.from.head: expected 'kept' or 'refitted'"),
+        ("{generalist: mlp}", "1:1: models.x: the key 'specialists' is missing"),
+        ("{generalist: mlp, specialists: []}", "1:32: models.x.specialists: expected at least 1 item(s), came []"),
+        ("{generalist: mlp, specialists: [mpl]}", "1:33: models.x.specialists.0.name: no network is called 'mpl'"),
+        ("{generalist: mlp, specialists: [mlp], top: 0}", "1:44: models.x.top: expected a number greater than"),
     ],
 )
 def test_wrong_forms(folder: Path, text: str, problem: str) -> None:
@@ -106,7 +133,11 @@ def test_wrong_forms(folder: Path, text: str, problem: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{name: mlp, hidden: [8], normalize: {mean: [0], std: [1]}}", "{ensemble: [mlp, {from: teacher.yaml}]}"],
+    [
+        "{name: mlp, hidden: [8], normalize: {mean: [0], std: [1]}}",
+        "{ensemble: [mlp, {from: teacher.yaml}]}",
+        "{generalist: mlp, specialists: [{from: {recipe: teacher.yaml, head: refitted}}]}",
+    ],
 )
 def test_plain_forms_read_as_the_same(folder: Path, text: str) -> None:
     form, _ = read(folder, text)

@@ -13,8 +13,9 @@ from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import ModelError, RunError, WeightsError
 from limbeck.models.build import build
 from limbeck.models.weights import save_weights
+from limbeck.recipe.bridging import Joined, match_classes
 from limbeck.recipe.context import Context
-from limbeck.recipe.networks import Joined, delivered, join, match_classes
+from limbeck.recipe.networks import delivered, join
 from running import copied, finished, only, write
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -27,7 +28,9 @@ def lab(tmp_path: Path) -> Path:
 
 def joined(recipe: Path, *overrides: str, role: str = "teacher", frozen: bool = True, trained: bool = True) -> Joined:
     planned = experiment(recipe, overrides, root=recipe.parent / "runs").runs[0]
-    return join(planned, role, Context().dataset(planned), frozen=frozen, trained=trained)
+    return join(
+        planned, role, Context().dataset(planned), frozen=frozen, data_of=None if trained else Context().dataset
+    )
 
 
 def images(channels: int = 1) -> torch.Tensor:

@@ -42,13 +42,15 @@ def test_its_recipes_are_right(name: str, scale: Scale, tmp_path: Path, data_roo
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_quick_version_is_much_smaller(name: str, tmp_path: Path, data_root: Path) -> None:
     def work(scale: Scale) -> float:
-        """Images that all trainings see, about."""
+        """Images × passes × weights (perceptrons) or pixels (convolutions) of all trainings, about."""
         total = 0.0
         for run in plan(name, scale, tmp_path).ordered:
             length, unit = parse_length(run.recipe.train.length)
-            data = run.recipe.data
-            part = data.subset if isinstance(data.subset, int) else 60_000 * (data.subset or 1.0)
-            total += length * (data.batch if unit == "step" else part)
+            subset = run.recipe.data.subset
+            images = min(subset if isinstance(subset, int) else 60_000 * (subset or 1.0), 60_000)
+            seen = length * run.recipe.data.batch if unit == "step" else length * images
+            units = getattr(run.recipe.models["student"], "arguments", {}).get("hidden", [0])[0]
+            total += seen * (units * (784 + units) if units else run.recipe.data.size**2)
         return total
 
     assert work(QUICK) <= work(Scale((0,), quick=False)) / 10

@@ -25,11 +25,15 @@ class Bridge(nn.Module):
         channels: what the network expects; a grey image is repeated to it.
         size: height and width that the network expects; other images are resized (bilinear, antialiased).
         columns: for each class of the task, the column of the network's output; absent = the output as it is.
+        shown: for each class how often training shows its samples, as a multiple of how often they occur; absent =
+            evenly. In training mode the logits then get log(shown) added, as Bayes' rule asks for: the sum fits what is
+            shown, and the network's own logits, which are those of evaluation and of every file, fit what occurs.
     """
 
     scale: Tensor
     offset: Tensor
     columns: Tensor | None
+    prior: Tensor | None
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Bridge(nn.Module):
         channels: int | None = None,
         size: tuple[int, int] | None = None,
         columns: Sequence[int] | None = None,
+        shown: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if (mean is None) != (std is None):
@@ -55,9 +60,10 @@ class Bridge(nn.Module):
         self.register_buffer("scale", (1 / spread).view(-1, 1, 1), persistent=False)
         self.register_buffer("offset", (-centre / spread).view(-1, 1, 1), persistent=False)
         self.register_buffer("columns", None if columns is None else torch.tensor(columns), persistent=False)
+        self.register_buffer("prior", None if shown is None else torch.tensor(shown).log(), persistent=False)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        """Preprocess, run the network, select its columns."""
+        """Preprocess, run the network, select its columns; in training mode, allow for what is shown unevenly."""
         if self.channels is not None and images.shape[1] == 1 < self.channels:
             images = images.expand(-1, self.channels, -1, -1)
         if self.size is not None and tuple(images.shape[-2:]) != self.size:
@@ -65,7 +71,9 @@ class Bridge(nn.Module):
         if self.normalises:
             images = torch.addcmul(self.offset, images, self.scale)
         logits = self.network(images)
-        return logits if self.columns is None else logits.index_select(-1, self.columns)
+        if self.columns is not None:
+            logits = logits.index_select(-1, self.columns)
+        return logits + self.prior if self.training and self.prior is not None else logits
 
 
 def inner(model: nn.Module) -> nn.Module:

@@ -32,6 +32,7 @@ class Dataset:
         std: the same; at least 0.001, so that dividing by it is safe. A mean and deviation of images on disk come from
             2048 training images, chosen by a fixed seed.
         description: name, counts and choices, for reports; plain values.
+        at_most: class number -> how many of its training images an epoch shows, other ones in each; absent = all.
     """
 
     train: Part
@@ -41,6 +42,13 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     description: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    at_most: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> tuple[float, ...]:
+        """For each class how often an epoch shows its training images, as a multiple of how often they occur."""
+        counts = torch.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes)).tolist()
+        return tuple(self.at_most[c] / counts[c] if c in self.at_most else 1.0 for c in range(len(self.classes)))
 
     @property
     def channels(self) -> int:

@@ -14,7 +14,7 @@ of a torch `DataLoader` whose items are whole steps, in order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -27,6 +27,7 @@ from limbeck.data.batches import ImageBatch, unit_pixels
 from limbeck.data.mixing import mixed, mixed_labels, partners
 from limbeck.data.parts import InMemory, Part
 from limbeck.data.randomness import ORDER, shuffled
+from limbeck.data.selection import drawn as drawn_for
 from limbeck.data.serving import Item, Pin, moved, moved_ahead, pins, served
 from limbeck.data.transforms import built
 
@@ -50,6 +51,7 @@ class Loader:
         workers: processes for images on disk and for transforms; 0 = this one.
         prefetch: steps that each worker prepares ahead.
         pin_memory: whether workers' batches pass through page-locked memory; auto = on their way to a CUDA device.
+        at_most: class number -> how many of its samples an epoch has, drawn anew for each; absent = all.
         views: how many differently augmented views of each sample there are, whatever the seed; 0 = one view without
             augmentation; absent = every epoch and every seed has its own.
 
@@ -72,6 +74,7 @@ class Loader:
         workers: int = 0,
         prefetch: int = 2,
         pin_memory: Pin = "auto",
+        at_most: Mapping[int, int] | None = None,
         views: int | None = None,
     ) -> None:
         self._device, self._views = torch.device(device), views
@@ -83,12 +86,15 @@ class Loader:
         if isinstance(part, InMemory) and not self._transforms:
             part = part.to(self._device)
         self._part, self._augment, self._seed, self._classes = part, augment, seed, classes
-        self._rank, self._world = rank, world
-        self._step_size = min(batch * accumulate, len(part))
+        self._rank, self._world, self._at_most = rank, world, dict(at_most or {})
+        if self._at_most and augment.mixes:
+            raise DataError("mixup and cutmix mix all samples, but an epoch has only some of them; set both to 0")
+        self._length = len(self._drawn(epoch=0))
+        self._step_size = min(batch * accumulate, self._length)
         self._micro_batches = min(accumulate, self._step_size)
         if self._step_size // max(1, self._micro_batches) < world:
             raise DataError(
-                f"{len(part)} training images in micro-batches of {batch} are too few for {world} processes: each "
+                f"{self._length} training images in micro-batches of {batch} are too few for {world} processes: each "
                 "micro-batch must hold at least one image per process"
             )
         self._order: tuple[int, Int64[Tensor, " n"]] | None = None
@@ -101,7 +107,7 @@ class Loader:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps per epoch; an incomplete last one is left out, unless it is the only one."""
-        return len(self._part) // self._step_size
+        return self._length // self._step_size
 
     def batches(self, start_step: int = 0) -> Iterator[list[ImageBatch]]:
         """For each optimiser step, from `start_step` on and without end, its micro-batches.
@@ -171,8 +177,14 @@ class Loader:
 
     def _epoch_order(self, epoch: int) -> Int64[Tensor, " n"]:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, shuffled(self._part.ids, seed=self._seed, purpose=ORDER, epoch=epoch)
+            drawn = self._drawn(epoch)
+            order = shuffled(self._part.ids[drawn], seed=self._seed, purpose=ORDER, epoch=epoch)
+            self._order = epoch, drawn[order]
         return self._order[1]
+
+    def _drawn(self, epoch: int) -> Int64[Tensor, " k"]:
+        """The positions of the samples that an epoch has."""
+        return drawn_for(self._part.labels, self._part.ids, at_most=self._at_most, seed=self._seed, epoch=epoch)
 
     def _batch(self, positions: Int64[Tensor, " b"], epoch: int) -> ImageBatch:
         part, augment = self._part, self._augment

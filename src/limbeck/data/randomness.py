@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 # Purposes: two uses of randomness never share numbers.
-ORDER, GEOMETRY, TRANSFORMS, MIXING, SPLIT, PROBE, DRAWS = range(1, 8)
+ORDER, GEOMETRY, TRANSFORMS, MIXING, SPLIT, PROBE, DRAWS, EPOCH_SHARE = range(1, 9)
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from limbeck.core.errors import DataError
-from limbeck.data.randomness import SPLIT, shuffled
+from limbeck.data.randomness import EPOCH_SHARE, SPLIT, shuffled
 
 
 def amount_of(amount: float, *, total: int, key: str) -> int:
@@ -53,6 +55,25 @@ def stratified(labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"], *, count: 
     ranked = which[order]
     chosen = [order[ranked == kind][: int(quota[kind])] for kind in range(len(kinds))]
     return torch.cat(chosen).sort().values
+
+
+def drawn(
+    labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"], *, at_most: Mapping[int, int], seed: int, epoch: int
+) -> Int64[Tensor, " k"]:
+    """The positions, ascending, of all samples, but of some classes only so many, drawn at random for each epoch.
+
+    Args:
+        labels: class numbers.
+        ids: decide, hashed with seed and epoch, which samples of such a class are drawn.
+        at_most: class number -> how many.
+        seed: of the draw.
+        epoch: counted from 0.
+    """
+    kept = torch.ones_like(labels, dtype=torch.bool)
+    order = shuffled(ids, seed=seed, purpose=EPOCH_SHARE, epoch=epoch) if at_most else ids
+    for label, count in at_most.items():
+        kept[order[labels[order] == label][count:]] = False
+    return kept.nonzero()[:, 0]
 
 
 def others(chosen: Int64[Tensor, " k"], *, total: int) -> Int64[Tensor, " m"]:

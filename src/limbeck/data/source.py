@@ -8,6 +8,7 @@ seed 0, so they are the same on every machine:
     validation    is held out of what is left (a validation split of the source is used instead, whole, if there is one)
     drop_classes  leave the training part only: validation and test still contain them
     labelled      images keep their label; the others stay, without it
+    special       classes stay apart; all others become one, of which an epoch shows a few
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from limbeck.data.dataset import Dataset, channel_statistics
 from limbeck.data.files import fingerprint, root_folder
 from limbeck.data.parts import InMemory, OnDisk, Part
 from limbeck.data.selection import amount_of, others, stratified
+from limbeck.data.special import Special
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of decoded images up to which `memory: auto` keeps a set in memory."""
@@ -67,6 +69,7 @@ class ImageData(ABC):
         labelled: how many or what share of the training images keep their label; None = all.
         subset: how many or what share of the training images is used at all; None = all.
         drop_classes: names of classes that training never shows.
+        special: for a specialist: the classes that it tells apart, by name or by a network's confusions.
         size: scale images to cover a square of so many pixels a side, and cut its centre; None = as they are.
         memory: decode once into memory (true), at each use (false), or by size: up to 2 GiB are kept (auto).
         workers: processes that read and transform images; they serve sets on disk and `augment.transforms`.
@@ -84,6 +87,7 @@ class ImageData(ABC):
     labelled: Amount | None = None
     subset: Amount | None = None
     drop_classes: tuple[str, ...] = ()
+    special: Special | None = None
     size: Annotated[int, Field(ge=1)] | None = None
     memory: bool | Literal["auto"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
@@ -140,7 +144,7 @@ class ImageData(ABC):
         test = rest.pop() if found.test is not None else None
         validation = rest.pop() if rest else None
         mean, std = channel_statistics(train)
-        return Dataset(
+        dataset = Dataset(
             train=train,
             validation=validation,
             test=test,
@@ -149,6 +153,7 @@ class ImageData(ABC):
             std=std,
             description=self._description(train, validation, test, found),
         )
+        return dataset if self.special is None else self.special.applied(dataset)
 
     def _held_out(self, found: Found) -> tuple[Part, Part | None]:
         train = found.train

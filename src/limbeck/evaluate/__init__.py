@@ -6,6 +6,7 @@ speech           from the frames of recordings to words
 cost             parameters, floating-point operations, latency, size of files
 class_bias       biases of a few classes, corrected afterwards
 memory           the peak of one forward pass
+confusable       which classes a network confuses, as subsets for specialists
 timing           the median time of a call, whatever it is
 mode             a network in evaluation mode for a while, and then as it was
 """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -29,16 +32,47 @@ def replace_head(network: nn.Module, *, before: int, after: int) -> None:
     Raises:
         ModelError: no layer gives `before` numbers.
     """
-    paths = heads(network, classes=before)
-    if not paths:
-        raise ModelError(f"{type(network).__name__} has no layer with {before} outputs that could be replaced")
-    old = network.get_submodule(paths[-1])
+    path = _head(network, classes=before)
+    old = _layer(network, path)
     if isinstance(old, nn.Conv2d):
         new: nn.Module = nn.Conv2d(old.in_channels, after, 1, bias=old.bias is not None)
     else:
-        assert isinstance(old, nn.Linear)  # noqa: S101 - `_outputs` knows no other kind
         new = nn.Linear(old.in_features, after, bias=old.bias is not None)
-    network.set_submodule(paths[-1], new)
+    network.set_submodule(path, new)
+
+
+def refit_head(network: nn.Module, *, before: Sequence[str], after: Sequence[str]) -> None:
+    """Give the last layer other classes: rows of classes that it knows are kept, the others follow from those it loses.
+
+    A new class stands for what is left over. Its row is the mean of the rows that are not kept, and its bias is larger
+    by the logarithm of their number: so it never gets more than the probability that they had together, and exactly
+    that where their logits are equal. Several new classes share it evenly. Where no row is left over, the rows of new
+    classes are drawn anew.
+
+    Args:
+        network: changed in place.
+        before: names of its classes, in order.
+        after: names of the classes wanted, in order.
+
+    Raises:
+        ModelError: no layer gives one number per class of `before`.
+    """
+    path = _head(network, classes=len(before))
+    old = _layer(network, path)
+    kept = [number for number, name in enumerate(after) if name in before]
+    left = [number for number, name in enumerate(before) if name not in after]
+    fresh = [number for number, name in enumerate(after) if name not in before]
+    replace_head(network, before=len(before), after=len(after))
+    new = _layer(network, path)
+    with torch.no_grad():
+        new.weight[kept] = old.weight[[list(before).index(after[number]) for number in kept]]
+        if left and fresh:
+            new.weight[fresh] = old.weight[left].mean(0)
+        if old.bias is None or new.bias is None:
+            return
+        new.bias[kept] = old.bias[[list(before).index(after[number]) for number in kept]]
+        if left and fresh:
+            new.bias[fresh] = old.bias[left].mean() + math.log(len(left) / len(fresh))
 
 
 def input_channels(network: nn.Module) -> int | None:
@@ -78,6 +112,19 @@ def replace_stem(network: nn.Module, *, channels: int) -> None:
         if new.bias is not None and old.bias is not None:
             new.bias.copy_(old.bias)
     network.set_submodule(path, new)
+
+
+def _head(network: nn.Module, *, classes: int) -> str:
+    paths = heads(network, classes=classes)
+    if not paths:
+        raise ModelError(f"{type(network).__name__} has no layer with {classes} outputs that could be replaced")
+    return paths[-1]
+
+
+def _layer(network: nn.Module, path: str) -> nn.Linear | nn.Conv2d:
+    found = network.get_submodule(path)
+    assert isinstance(found, nn.Linear | nn.Conv2d)  # noqa: S101 - `_outputs` knows no other kind
+    return found
 
 
 def _outputs(module: nn.Module) -> int | None:

@@ -37,6 +37,7 @@ def training_loader(run: Run, dataset: Dataset, context: Context) -> Loader:
         workers=data.workers,
         prefetch=data.prefetch,
         pin_memory=data.pin_memory,
+        at_most=dataset.at_most,
         views=views_of(run),
     )
 

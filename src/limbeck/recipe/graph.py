@@ -18,7 +18,7 @@ from typing import Any
 from limbeck.core.errors import RecipeError, close
 from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
-from limbeck.recipe.models import Ensemble, From, Network, plain_model
+from limbeck.recipe.models import Ensemble, Form, From, Specialists, members_of, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
 from limbeck.recipe.sources import source_digest
@@ -40,8 +40,8 @@ class Run:
         canonical: the recipe as plain data.
         seed: of this run.
         root: the folder of all runs.
-        upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in an ensemble, by
-            role and index (`teacher.0`).
+        upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in a form of several
+            networks, by role and member (`teacher.0`, `teacher.generalist`).
     """
 
     name: str
@@ -62,6 +62,8 @@ class Run:
         data = {k: v for k, v in self.canonical["data"].items() if k not in _NOT_DETERMINING_DATA}
         if data.get("memory") == "auto":  # follows from the files; on disk the mean and deviation come from a sample
             del data["memory"]
+        if data.get("special", ...) is None:  # as before there was a choice: old runs stay valid
+            del data["special"]
         train = {k: v for k, v in self.canonical["train"].items() if k not in NOT_DETERMINING}
         for name, before in LATER.items():
             if getattr(self.recipe.train, name) == before:  # as before there was a choice: old runs stay valid
@@ -78,11 +80,15 @@ class Run:
             "train": {**train, "seed": self.seed},
         }
 
-    def _model(self, form: Network | From | Ensemble, key: str) -> Any:
+    def _model(self, form: Form, key: str) -> Any:
         if isinstance(form, Ensemble):
-            return {"ensemble": [self._model(m, f"{key}.{i}") for i, m in enumerate(form.ensemble)], "mean": form.mean}
+            return {"ensemble": [self._model(m, k) for k, m in members_of(form, key).items()], "mean": form.mean}
+        if isinstance(form, Specialists):
+            generalist, *members = (self._model(m, k) for k, m in members_of(form, key).items())
+            return {"generalist": generalist, "specialists": members, "top": form.top}
         if isinstance(form, From):
-            return {"run": self.upstream[key].hash, "part": form.part}
+            head = {} if form.head == "kept" else {"head": form.head}
+            return {"run": self.upstream[key].hash, "part": form.part} | head
         plain = _with_source(plain_model(form))
         if form.weights is not None:
             plain["weights"] = hashlib.sha256(Path(form.weights).read_bytes()).hexdigest()
@@ -124,10 +130,7 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
     _check_roles(resolved)
     asking, upstream = (*_asking, resolved.reference), {}
     for role, form in resolved.recipe.models.items():
-        members = (
-            {f"{role}.{i}": m for i, m in enumerate(form.ensemble)} if isinstance(form, Ensemble) else {role: form}
-        )
-        for key, member in members.items():
+        for key, member in members_of(form, role).items():
             if isinstance(member, From):
                 upstream[key] = _upstream(resolved, role, member, seed, root, asking)
     return Run(resolved.name, resolved.recipe, resolved.canonical, seed, root, upstream)
@@ -196,9 +199,9 @@ def network_name(run: Run, role: str = "student") -> str:
     return _name(run, run.recipe.models[role], role)
 
 
-def _name(run: Run, form: Network | From | Ensemble, key: str) -> str:
-    if isinstance(form, Ensemble):
-        names = [_name(run, member, f"{key}.{i}") for i, member in enumerate(form.ensemble)]
+def _name(run: Run, form: Form, key: str) -> str:
+    if isinstance(form, Ensemble | Specialists):
+        names = [_name(run, member, part) for part, member in members_of(form, key).items()]
         return f"{len(names)}x{names[0]}" if len(set(names)) == 1 else "+".join(names)
     if isinstance(form, From):
         return network_name(run.upstream[key])

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from limbeck.models.names import ROUTES, network_names
-from limbeck.recipe.models import Ensemble, From, Network
+from limbeck.recipe.models import Ensemble, From, Network, Specialists
 from limbeck.recipe.names import TABLES, Table, table_in, table_of
 from limbeck.recipe.schema import Recipe
 
@@ -66,14 +66,15 @@ def _networks(definitions: dict[str, Any]) -> dict[str, Any]:
     name = {"anyOf": [{"enum": network_names()}, {"type": "string", "pattern": f"^({routes}).+$"}, PYTHON_PATH]}
     network["properties"]["name"] = name
     network["additionalProperties"] = True
-    network["not"] = {"anyOf": [{"required": ["from"]}, {"required": ["ensemble"]}]}
+    network["not"] = {"anyOf": [{"required": ["from"]}, {"required": ["ensemble"]}, {"required": ["generalist"]}]}
     source = _described(From, "from", definitions)
     outer = {"from": {"anyOf": [{"type": "string"}, source]}}
     reference = {"type": "object", "properties": outer, "required": ["from"], "additionalProperties": False}
     ensemble = {**_described(Ensemble, "ensemble", definitions), "required": ["ensemble"]}
+    specialists = {**_described(Specialists, "specialists", definitions), "required": ["generalist", "specialists"]}
     return {
         "member": {"anyOf": [name, network, reference]},
-        "model": {"anyOf": [{"$ref": "#/$defs/member"}, ensemble, {"type": "null"}]},
+        "model": {"anyOf": [{"$ref": "#/$defs/member"}, ensemble, specialists, {"type": "null"}]},
     }
 
 

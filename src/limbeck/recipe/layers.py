@@ -2,8 +2,8 @@
 
 Mappings merge key by key; lists and scalars replace. A mapping that *chooses* something else replaces as well:
 `method: {name: fitnets}` over `method: {name: kd, temperature: 4}` is FitNets without a temperature. What chooses is
-the key `name` (by its value), `from` or `ensemble` (by being there). A name alone may be refined: `method: kd` with
-`method: {temperature: 4}` on top is `{name: kd, temperature: 4}`.
+the key `name` (by its value), `from`, `ensemble` or `generalist` (by being there). A name alone may be refined:
+`method: kd` with `method: {temperature: 4}` on top is `{name: kd, temperature: 4}`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limbeck.core.errors import Problem, RecipeError
 from limbeck.recipe import shipped
 from limbeck.recipe.yaml import Mark, Node, dotted, node_of, parse, read
 
-CHOOSING = ("name", "from", "ensemble")
+CHOOSING = ("name", "from", "ensemble", "generalist")
 
 Overrides: TypeAlias = "Iterable[str] | Mapping[str, Any]"
 
@@ -152,7 +152,7 @@ def _set(node: Node, parts: tuple[str, ...], value: Node, *, done: tuple[str, ..
 
 
 def _choice(node: Node) -> tuple[str, Any] | None:
-    """What a mapping chooses: (`name`, its value), (`from`, ""), (`ensemble`, "") or nothing."""
+    """What a mapping chooses: (`name`, its value), (`from`, ""), (`ensemble`, ""), (`generalist`, "") or nothing."""
     for key in CHOOSING:
         child = node.child(key) if isinstance(node.value, dict) else None
         if child is not None:

@@ -5,6 +5,7 @@
     {from: teacher.yaml}                       what another recipe delivers
     {from: {recipe: teacher.yaml, part: student, set: {train.length: 5 epochs}, seed: inherit}}
     {ensemble: [<the forms above>, ...], mean: arithmetic}
+    {generalist: <a form above>, specialists: [<the forms above>, ...], top: 1}
 
 A name alone, `student: resnet20`, stands for `{name: resnet20}`.
 """
@@ -73,12 +74,15 @@ class From:
         part: which of its networks.
         set: dotted key -> value, set on top of that recipe.
         seed: that run's seed; `inherit` = the seed of the run that asks; absent = as that recipe says.
+        head: `kept` = every class of the data must be one of the network's, matched by name; `refitted` = the last
+            layer gets the data's classes: rows of classes that it knows are kept, others follow from what is left over.
     """
 
     recipe: str
     part: str = "student"
     set: dict[str, Any] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0)] | Literal["inherit"] | None = None
+    head: Literal["kept", "refitted"] = "kept"
 
 
 def read_member(builder: Builder, node: Node, path: KeyPath) -> Network | From | None:
@@ -86,7 +90,7 @@ def read_member(builder: Builder, node: Node, path: KeyPath) -> Network | From |
     if isinstance(node.value, str):
         return _network(builder, Node({"name": node}, node.mark, node.key), path)
     if not isinstance(node.value, dict) or not {"name", "from"} & node.value.keys():
-        forms = "a name, {name: ...}, {from: recipe} or {ensemble: [...]}"
+        forms = "a name, {name: ...}, {from: recipe}, {ensemble: [...]} or {generalist: ..., specialists: [...]}"
         builder.report(node, path, f"expected {forms}, came {shown(node.plain)}")
         return None
     return _from(builder, node, path) if "from" in node.value else _network(builder, node, path)
@@ -181,22 +185,54 @@ class Ensemble:
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
 
 
-def read_model(builder: Builder, node: Node, path: KeyPath) -> Network | From | Ensemble | None:
+@settings
+class Specialists:
+    """A generalist, and specialists that are asked where they know better; see `limbeck.adapters.specialists`.
+
+    Args:
+        generalist: knows all classes.
+        specialists: each was trained on data with the key `special`.
+        top: specialists are asked that know one of so many of the generalist's most probable classes.
+    """
+
+    generalist: Member
+    specialists: Annotated[tuple[Member, ...], Field(min_length=1)]
+    top: Annotated[int, Field(ge=1)] = 1
+
+
+Form: TypeAlias = Network | From | Ensemble | Specialists
+
+
+def read_model(builder: Builder, node: Node, path: KeyPath) -> Form | None:
     """Build one role's form; problems go to the builder."""
-    if node.child("ensemble") is None:
+    forms: dict[str, type[Ensemble | Specialists]] = {"ensemble": Ensemble, "generalist": Specialists}
+    chosen = next((cls for key, cls in forms.items() if node.child(key) is not None), None)
+    if chosen is None:
         return read_member(builder, node, path)
-    ensemble: Ensemble | None = builder.settings(Ensemble, node, path)
-    return ensemble
+    made: Ensemble | Specialists | None = builder.settings(chosen, node, path)
+    return made
 
 
-Model: TypeAlias = Annotated[Network | From | Ensemble, Reader(read_model, {"$comment": "#/$defs/model"})]
+Model: TypeAlias = Annotated[Form, Reader(read_model, {"$comment": "#/$defs/model"})]
 """The annotation of one role's form in a settings class."""
 
 
-def plain_model(form: Network | From | Ensemble) -> dict[str, Any]:
+def members_of(form: Form, role: str) -> dict[str, Network | From]:
+    """The networks that a form is made of, by the keys that a run's `upstream` has for them."""
+    if isinstance(form, Network | From):
+        return {role: form}
+    several = form.ensemble if isinstance(form, Ensemble) else form.specialists
+    first = {f"{role}.generalist": form.generalist} if isinstance(form, Specialists) else {}
+    return first | {f"{role}.{number}": member for number, member in enumerate(several)}
+
+
+def plain_model(form: Form) -> dict[str, Any]:
     """A form as a recipe would write it, in full."""
     if isinstance(form, Ensemble):
         return {"ensemble": [plain_model(member) for member in form.ensemble], "mean": form.mean}
+    if isinstance(form, Specialists):
+        members = [plain_model(member) for member in form.specialists]
+        return {"generalist": plain_model(form.generalist), "specialists": members, "top": form.top}
     plain: dict[str, Any] = TypeAdapter(type(form)).dump_python(form, mode="json")
     if isinstance(form, From):
         return {"from": plain}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,37 +15,27 @@ import torch
 from torch import nn
 
 from limbeck.adapters.ensemble import Ensemble as EnsembleNetwork
-from limbeck.core.bridge import Bridge, inner
+from limbeck.adapters.specialists import Specialists as SpecialistsNetwork
+from limbeck.core.bridge import inner
 from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.models.build import build
+from limbeck.models.heads import refit_head
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
 from limbeck.models.weights import load_weights, read_metadata
+from limbeck.recipe.bridging import Joined, Knows, put_on
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
-from limbeck.recipe.models import Ensemble, From, Network, Normalize
+from limbeck.recipe.models import Ensemble, From, Network, Normalize, Specialists, members_of
 
 STATED = ("classes", "mean", "std", "channels", "height", "width")
 """What a file of weights says of its network."""
 
-
-@dataclass
-class Joined:
-    """A network that runs on this data.
-
-    Args:
-        network: a bridge, or an ensemble of bridges.
-        description: how to build it again, as plain data; absent for an ensemble.
-        notes: what was bridged, in sentences.
-    """
-
-    network: nn.Module
-    description: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)
+DataOf = Callable[[Run], Dataset]
 
 
-def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, trained: bool = True) -> Joined:
+def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf | None = None) -> Joined:
     """The network of a role.
 
     Args:
@@ -53,42 +43,68 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, trained: bool =
         role: in `models`.
         dataset: of the run.
         frozen: a frozen network must have weights from somewhere.
-        trained: False = a run that is not finished gives its network untrained, to look at its shapes.
+        data_of: absent = the runs before this one are finished; otherwise the data of one that is not, which then gives
+            its network untrained, to look at its shapes.
 
     Raises:
         ModelError: it cannot be built, has no weights though it is to teach, or lacks classes of the data.
     """
     form = run.recipe.models[role]
-    if isinstance(form, Ensemble) and not frozen:
+    if isinstance(form, Network | From):
+        return _member(run, form, role, dataset, frozen=frozen, data_of=data_of)
+    if not frozen:
         raise ModelError(f"models.{role}: an ensemble can teach, but it cannot be trained; give one network")
-    if not isinstance(form, Ensemble):
-        return _member(run, form, role, dataset, frozen=frozen, trained=trained)
     members = [
-        _member(run, member, f"{role}.{i}", dataset, frozen=frozen, trained=trained)
-        for i, member in enumerate(form.ensemble)
+        _member(run, member, key, dataset, frozen=True, data_of=data_of, knows=_knows(form, key))
+        for key, member in members_of(form, role).items()
     ]
     notes = list(dict.fromkeys(note for member in members for note in member.notes))
-    return Joined(EnsembleNetwork([m.network for m in members], mean=form.mean), None, notes)
+    networks = [member.network for member in members]
+    if isinstance(form, Ensemble):
+        return Joined(EnsembleNetwork(networks, mean=form.mean), None, notes)
+    subsets = [_subset(member.description or {}, dataset) for member in members[1:]]
+    return Joined(SpecialistsNetwork(networks[0], networks[1:], subsets=subsets, top=form.top), None, notes)
 
 
-def _member(run: Run, form: Network | From, role: str, dataset: Dataset, *, frozen: bool, trained: bool) -> Joined:
+def _knows(form: Ensemble | Specialists, key: str) -> Knows:
+    return "some" if isinstance(form, Specialists) and not key.endswith(".generalist") else "all"
+
+
+def _subset(described: dict[str, Any], dataset: Dataset) -> list[int]:
+    """The numbers of a specialist's classes."""
+    return [dataset.classes.index(name) for name in described["classes"][:-1]]
+
+
+def _member(
+    run: Run,
+    form: Network | From,
+    role: str,
+    dataset: Dataset,
+    *,
+    frozen: bool,
+    data_of: DataOf | None,
+    knows: Knows = "all",
+) -> Joined:
     if isinstance(form, From):
         upstream = run.upstream[role]
-        if trained or RunFolder(upstream.folder).state == "finished":
-            return _from_run(upstream, role, dataset)
-        described = join(upstream, "student", upstream.recipe.data.load(), frozen=False, trained=False).description
-        return _on(
-            dataset, described or {}, rebuild(described or {}), role, who=f"models.{role} (from {upstream.name})"
-        )
+        if data_of is None or RunFolder(upstream.folder).state == "finished":
+            described, network = _from_run(upstream)
+        else:
+            untrained = join(upstream, "student", data_of(upstream), frozen=False, data_of=data_of)
+            described = untrained.description or {}
+            network = rebuild(described)
+        if form.head == "refitted":
+            described = _refitted(network, described, dataset, seed=f"{run.seed}/{role}")
+        return put_on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})", knows=knows)
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
         raise ModelError(
             f"models.{role}: {form.name} is to teach but has no weights; give it `from: recipe.yaml`, "
             "`weights: file.safetensors` or `pretrained: true`"
         )
-    return _by_name(form, run.seed, role, dataset, frozen=frozen)
+    return _by_name(form, run.seed, role, dataset, frozen=frozen, knows=knows)
 
 
-def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool) -> Joined:
+def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool, knows: Knows) -> Joined:
     stated = _stated(form)
     outputs = form.classes or (stated.classes if stated else None)
     published_head = form.pretrained and frozen and not outputs
@@ -109,7 +125,7 @@ def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: b
             raise ModelError(f"models.{role}: {form.name} does not say what its outputs mean; list them in `classes`")
     described |= {"classes": list(outputs or dataset.classes), **_bridge_of(form, role, dataset, published)}
     _check_outputs(network, described, role)
-    joined = _on(dataset, described, network, role, who=f"models.{role}")
+    joined = put_on(dataset, described, network, role, who=f"models.{role}", knows=knows)
     if frozen and not (form.pretrained or form.weights):
         joined.notes.append(f"{role}: no weights are given, so it teaches what {form.name} itself put into it")
     return joined
@@ -117,15 +133,29 @@ def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: b
 
 def _seeded(described: dict[str, Any], form: Network, seed: str) -> nn.Module:
     """The network with its first weights, whichever generator its code draws them from."""
-    number = Random(seed).getrandbits(63)  # noqa: S311 - not for secrets
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(number)
-        random.seed(number)
-        numpy.random.seed(number % 2**32)  # noqa: NPY002 - a user's network may draw from NumPy's global generator
+    with _seeded_by(seed):
         network = rebuild(described, pretrained=form.pretrained)
     if form.weights:
         load_weights(network, form.weights)
     return network
+
+
+@contextmanager
+def _seeded_by(text: str) -> Iterator[None]:
+    """Every generator that code may draw initial weights from begins at a number that follows from the text."""
+    number = Random(text).getrandbits(63)  # noqa: S311 - not for secrets
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        random.seed(number)
+        numpy.random.seed(number % 2**32)  # noqa: NPY002 - a user's network may draw from NumPy's global generator
+        yield
+
+
+def _refitted(network: nn.Module, described: dict[str, Any], dataset: Dataset, *, seed: str) -> dict[str, Any]:
+    """Give a network the data's classes, in place; how to build it again."""
+    with _seeded_by(seed):
+        refit_head(network, before=described["classes"], after=dataset.classes)
+    return {**described, "count": len(dataset.classes), "classes": list(dataset.classes)}
 
 
 def _stated(form: Network) -> Preprocessing | None:
@@ -175,24 +205,13 @@ def _bridge_of(form: Network, role: str, dataset: Dataset, published: Preprocess
     return {"mean": mean, "std": std, "channels": channels, "height": size[0], "width": size[1]}
 
 
-def _from_run(upstream: Run, role: str, dataset: Dataset) -> Joined:
-    """The delivered network of a finished run, on this run's data."""
-    folder = RunFolder(upstream.folder)
+def _from_run(run: Run) -> tuple[dict[str, Any], nn.Module]:
+    """The delivered network of a finished run, and how to build it."""
+    folder = RunFolder(run.folder)
     described = folder.read("network.json", keys=("name", "arguments", "count", *STATED))
     network = rebuild(described)
     folder.load_weights(network, "best")
-    return _on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})")
-
-
-def _on(dataset: Dataset, described: dict[str, Any], network: nn.Module, role: str, *, who: str) -> Joined:
-    """A network of a description on this data: its classes matched, its pixels bridged."""
-    if described["channels"] == 1 < dataset.channels:
-        raise ModelError(
-            f"{who}: the network takes grey images, these have {dataset.channels} channels; "
-            "set data.channels: 1 where the data set has that key, or take another network"
-        )
-    columns = match_classes(described["classes"], dataset.classes, who=who)
-    return Joined(_bridged(network, described, columns), described, _notes(role, described, dataset))
+    return described, network
 
 
 def delivered(run: Run, dataset: Dataset) -> tuple[nn.Module, dict[str, str]]:
@@ -203,7 +222,7 @@ def delivered(run: Run, dataset: Dataset) -> tuple[nn.Module, dict[str, str]]:
     """
     folder = RunFolder(run.folder)
     selected = folder.read("run.json", keys=("selected",))["selected"]
-    joined = _from_run(run, "student", dataset)
+    joined = put_on(dataset, *_from_run(run), "student", who=f"models.student (from {run.name})")
     folder.load_weights(inner(joined.network), selected)
     metadata = {key: json.dumps((joined.description or {})[key]) for key in ("name", *STATED)}
     return joined.network, metadata | {"run": run.folder.name}
@@ -220,67 +239,3 @@ def rebuild(described: dict[str, Any], *, pretrained: bool = False) -> nn.Module
         width=described["width"],
         pretrained=pretrained,
     )
-
-
-def _bridged(network: nn.Module, described: dict[str, Any], columns: list[int] | None) -> Bridge:
-    return Bridge(
-        network,
-        mean=described["mean"] or None,
-        std=described["std"] or None,
-        channels=described["channels"],
-        size=(described["height"], described["width"]),
-        columns=columns,
-    )
-
-
-def match_classes(outputs: Sequence[str], classes: Sequence[str], *, who: str) -> list[int] | None:
-    """For each class of the data the network's output column; None when they are the same in the same order.
-
-    Args:
-        outputs: names of the network's outputs, in order.
-        classes: of the data.
-        who: whose outputs, for the message.
-
-    Raises:
-        ModelError: a class has no output; the message lists both sides.
-    """
-    if list(outputs) == list(classes):
-        return None
-    missing = [name for name in classes if name not in outputs]
-    if missing:
-        raise ModelError(
-            f"{who}: the network has no output for {len(missing)} of {len(classes)} classes: {_listed(missing)}. "
-            f"Its {len(outputs)} outputs are: {_listed(outputs)}. The data's classes are: {_listed(classes)}. "
-            "Take a teacher that knows them, or leave these classes out of the data."
-        )
-    return [list(outputs).index(name) for name in classes]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
-
-
-def _notes(role: str, described: dict[str, Any], dataset: Dataset) -> list[str]:
-    """What the bridge changes, for the reader."""
-    size, own = (described["height"], described["width"]), (dataset.height, dataset.width)
-    checks: list[tuple[Callable[[], bool], str]] = [
-        (lambda: size != own, f"images of {own[0]}×{own[1]} pixels are scaled to its {size[0]}×{size[1]}"),
-        (
-            lambda: described["channels"] > dataset.channels,
-            f"grey images are repeated to its {described['channels']} channels",
-        ),
-        (
-            lambda: bool(described["mean"]) and not _alike(described, dataset),
-            "it keeps the normalisation it was trained with, which is not this data's",
-        ),
-        (
-            lambda: described["classes"] != list(dataset.classes),
-            f"its {len(described['classes'])} outputs are matched by name with the {len(dataset.classes)} classes",
-        ),
-    ]
-    return [f"{role}: {text}" for wanted, text in checks if wanted()]
-
-
-def _alike(described: dict[str, Any], dataset: Dataset) -> bool:
-    pairs = zip([*described["mean"], *described["std"]], [*dataset.mean, *dataset.std], strict=False)
-    return all(abs(one - other) < 0.02 for one, other in pairs)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from limbeck.recipe.build import fields_of, is_settings
-from limbeck.recipe.models import Ensemble, From, Network, plain_model
+from limbeck.recipe.models import Form, plain_model
 from limbeck.recipe.names import TABLES, path_of, table_of
 
 
@@ -19,7 +19,7 @@ def plain(value: Any, *, names: Mapping[type, str]) -> Any:
         value: a settings object, or lists, tuples and mappings of them, or plain values.
         names: class -> the name under which a recipe chose it; classes that only appear as defaults are looked up.
     """
-    if isinstance(value, Network | From | Ensemble):
+    if isinstance(value, Form):
         return plain_model(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item, names=names) for key, item in value.items()}

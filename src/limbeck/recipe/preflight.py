@@ -50,7 +50,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
         raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
     frozen = [role for role, kind in recipe.method.roles().items() if kind is Kind.FROZEN]
-    joined = {role: join(run, role, dataset, frozen=role in frozen, trained=False) for role in recipe.models}
+    joined = {role: join(run, role, dataset, frozen=role in frozen, data_of=context.dataset) for role in recipe.models}
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)

@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "hinton2015-missing-class": "hinton2015.missing_class:EXPERIMENT",
     "hinton2015-mnist": "hinton2015.mnist:EXPERIMENT",
     "hinton2015-regulariser": "hinton2015.regulariser:EXPERIMENT",
+    "hinton2015-specialists": "hinton2015.specialists:EXPERIMENT",
     "hinton2015-temperature": "hinton2015.temperature:EXPERIMENT",
     "logit-matching": "logit_matching:EXPERIMENT",
 }
@@ -34,6 +35,7 @@ DESCRIPTIONS = {
     "hinton2015-missing-class": "a student that never saw a 3, then one that saw only 7s and 8s",
     "hinton2015-mnist": "a large net with dropout and jitter, a small one alone, the small one distilled at T = 20",
     "hinton2015-regulariser": "1 to 30 % of the data: hard labels, early stopping, soft targets",
+    "hinton2015-specialists": "specialists for confusable classes correct a generalist; all in one network again",
     "hinton2015-temperature": "students of 30 to 800 units per layer, each at temperatures from 1 to 40",
     "logit-matching": "distilling at a high temperature is matching logits: the limit and the gradient, in numbers",
 }
