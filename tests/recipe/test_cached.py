@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limbeck.cli.pipeline import experiment
+from limbeck.core.bridge import Bridge
 from limbeck.core.errors import RunError
 from limbeck.core.net import Net
 from limbeck.recipe.cached import prune
