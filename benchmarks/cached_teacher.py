@@ -51,7 +51,8 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.idx import Mnist
 from limbeck.data.loader import Loader
 from limbeck.models.build import build
-from limbeck.train.cache import Cache, Filling
+from limbeck.train.cache import Cache
+from limbeck.train.filling import Filling
 from limbeck.train.served import Stored
 from limbeck.train.settings import SGD, Cached, Constant
 
@@ -176,7 +177,7 @@ def serve(net: Net, loader: Loader, cache: Cache, example: Any, *, views: int) -
         finally:
             net.forget()
 
-    parts = {"size": TASK.size, "rows": len(loader.ids), "views": views, "settings": Cached(), "who": "teacher"}
+    parts = {"ids": TASK.key, "rows": len(loader.ids), "views": views, "settings": Cached(), "who": "teacher"}
     filling = Filling(key={}, run=whole, view=loader.view, example=example, **parts)
     filling.into(cache, say=lambda _line: None, done=lambda _count: None)
     net.served = Stored(cache, ids=loader.ids, key=TASK.key, view_at=loader.view_at, device=loader.device)

@@ -158,8 +158,7 @@ class Distiller(nn.Module):
         at = None
         for turn in stage.turns:
             self.switch(turn)
-            rng = Random(f"{seed}/{stage.name}/{step}")  # noqa: S311 - not for secrets
-            at = At(turn, stage.name, phase, step, epoch, step / steps, rng)
+            at = At(turn, stage.name, phase, step, epoch, step / steps, f"{seed}/{stage.name}/{step}")
             yield at
         if at is not None:
             with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 
 
@@ -52,8 +53,7 @@ class At:
         step: within the stage, from 0.
         epoch: passes over the data since training began, fractional.
         fraction: of the stage that is done, in [0, 1).
-        rng: seeded from (seed, stage, step), so equal in every turn of a step and in every process; draws that must
-            agree between processes (a sampled width, a sampled layer) come from it.
+        draws: seeds `rng`: names the run's seed, the stage and the step.
     """
 
     turn: Turn
@@ -62,4 +62,9 @@ class At:
     step: int = 0
     epoch: float = 0.0
     fraction: float = 0.0
-    rng: Random = field(default_factory=lambda: Random(0), compare=False)  # noqa: S311 - not for secrets
+    draws: str | int = field(default=0, compare=False)
+
+    @cached_property
+    def rng(self) -> Random:
+        """For draws that must agree between processes (a sampled width, a sampled layer); the same in each turn."""
+        return Random(self.draws)  # noqa: S311 - not for secrets

@@ -72,14 +72,17 @@ def over_rows(
     """
     logits, other = student.logits, None if teacher is None else teacher.logits
     hidden = logits.hidden if isinstance(logits, Factored) else logits
-    weights = _normalised(student.weights, hidden)
     if isinstance(logits, Factored):
+        weights = _normalised(student.weights, hidden)
         rows = max(1, block_bytes // (16 * len(logits.weight)))
         values = _Blocked.apply(terms, rows, other, student.targets, weights, logits.hidden, logits.weight, logits.bias)
         return dict(zip(terms, values, strict=True))
-    everything = slice(None)
-    own, others = _at_least_float32(logits), _teacher_block(other, everything)
-    return {name: (term(own, others, student.targets) * weights).sum() for name, term in terms.items()}
+    own, others = _at_least_float32(logits), _teacher_block(other)
+    values = {name: term(own, others, student.targets) for name, term in terms.items()}
+    if student.weights is None:  # the usual case, without a tensor of equal weights
+        return {name: value.sum() / max(len(value), 1) for name, value in values.items()}
+    weights = _normalised(student.weights, hidden)
+    return {name: (value * weights).sum() for name, value in values.items()}
 
 
 def _normalised(weights: Tensor | None, like: Tensor) -> Tensor:
@@ -95,11 +98,15 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _teacher_block(logits: Tensor | Factored | None, rows: slice) -> Tensor | None:
+def _teacher_block(logits: Tensor | Factored | None, rows: slice | None = None) -> Tensor | None:
+    """Some rows, or all, without gradient."""
     if logits is None:
         return None
     with torch.no_grad():
-        block = logits.block(rows) if isinstance(logits, Factored) else logits[rows]
+        if isinstance(logits, Factored):
+            block = logits.block(rows or slice(None))
+        else:
+            block = logits if rows is None else logits[rows]
         return _at_least_float32(block.detach())
 
 

@@ -18,6 +18,7 @@ from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import RunError
 from limbeck.core.forward_pass import ForwardPass
+from limbeck.core.layout import channels_last
 from limbeck.core.net import Kind, Net, digest
 from limbeck.data.augment import Augment
 from limbeck.data.loader import Loader
@@ -125,7 +126,7 @@ class Teachers:
             total = views * filling.rows
             visible = progress and not cache.complete
             bar = TrainingProgress(f"outputs of {role}", total, unit="sample", visible=visible)
-            with bar:
+            with bar, channels_last(self.distiller[role].model, self.run.recipe.train.channels_last):
                 filling.into(cache, say=say, done=bar.advance)
 
     def serve(self) -> None:
