@@ -112,6 +112,6 @@ def test_shown_unevenly_it_learns_what_occurs() -> None:
     optimizer = torch.optim.SGD(bridge.parameters(), lr=1.0)
     for _ in range(100):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(bridge(torch.zeros(2, 1)), torch.tensor([0, 1])).backward()
+        nn.functional.cross_entropy(bridge(torch.zeros(2, 1, 1, 1)), torch.tensor([0, 1])).backward()
         optimizer.step()
-    torch.testing.assert_close(bridge.eval()(torch.zeros(1, 1)).softmax(-1), torch.tensor([[0.25, 0.75]]))
+    torch.testing.assert_close(bridge.eval()(torch.zeros(1, 1, 1, 1)).softmax(-1), torch.tensor([[0.25, 0.75]]))

@@ -83,7 +83,11 @@ class Special:
                 f"data.special: {special} images of its classes, as a share of {self.share}, go with {drawn} others; "
                 f"there are {others}. Expected at least one and no more than that: change share or classes"
             )
-        told = {"classes": dustbin + 1, "special": ", ".join(classes), "drawn": drawn}
+        told: dict[str, str | int | float | None] = {
+            "classes": dustbin + 1,
+            "special": ", ".join(classes),
+            "drawn": drawn,
+        }
         return replace(
             dataset,
             train=train,

@@ -7,12 +7,13 @@ from limbeck.core.errors import DataError
 from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
+from limbeck.recipe.bridging import Joined
 from limbeck.recipe.cached import check_stored
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part
-from limbeck.recipe.networks import Joined, join
+from limbeck.recipe.networks import join
 from limbeck.train.devices import check_precision, check_trackers
 from limbeck.train.optimizers import check_groups
 from limbeck.train.speed import check_compiler
