@@ -157,7 +157,7 @@ class SpokenDigits(ImageData):
         test = _spoken_by(recorded, self.test_speakers, key="data.test_speakers")
         test = test if self.test_speakers else recorded.tests & ~validation
         train = ~(test | validation)
-        if self.validation and not self.validation_speakers:
+        if self.validation and not self.validation_speakers and train.any():
             places = train.nonzero()[:, 0]
             count = amount_of(self.validation, total=len(places), key="data.validation")
             if not 0 < count < len(places):
