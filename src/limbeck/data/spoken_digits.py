@@ -157,7 +157,12 @@ class SpokenDigits(ImageData):
         test = _spoken_by(recorded, self.test_speakers, key="data.test_speakers")
         test = test if self.test_speakers else recorded.tests & ~validation
         train = ~(test | validation)
-        if self.validation and not self.validation_speakers and train.any():
+        if not train.any() or not test.any():
+            raise DataError(
+                f"{self.title}: {int(train.sum())} recordings are left to learn from and {int(test.sum())} to test on; "
+                "choose fewer speakers to validate or to test on"
+            )
+        if self.validation and not self.validation_speakers:
             places = train.nonzero()[:, 0]
             count = amount_of(self.validation, total=len(places), key="data.validation")
             if not 0 < count < len(places):
@@ -167,11 +172,6 @@ class SpokenDigits(ImageData):
                 )
             validation[places[stratified(recorded.digits[places], places, count=count, seed=SEED)]] = True
             train &= ~validation
-        if not train.any() or not test.any():
-            raise DataError(
-                f"{self.title}: {int(train.sum())} recordings are left to learn from and {int(test.sum())} to test on; "
-                "choose fewer speakers to validate or to test on"
-            )
         return train, validation, test
 
 
