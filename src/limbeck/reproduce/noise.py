@@ -32,10 +32,10 @@ CLEAR = 2.0
 
 @dataclass(frozen=True)
 class Difference:
-    """How many errors fewer one has than another.
+    """By how much one is better than another: how many errors fewer it has, or what else is counted.
 
     Args:
-        value: above 0 if it has fewer.
+        value: above 0 if it is better.
         noise: one standard deviation of it.
     """
 

@@ -20,25 +20,11 @@ from torch import Tensor
 
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.reproduce.noise import CLEAR
+from limbeck.reproduce.noise import Difference
 
 
-@dataclass(frozen=True)
-class Gain:
-    """How much larger one share is than another.
-
-    Args:
-        value: above 0 if it is larger.
-        noise: one standard deviation of it.
-    """
-
-    value: float
-    noise: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is above 0 by more than twice its noise."""
-        return self.value > CLEAR * self.noise
+class Gain(Difference):
+    """How much larger one share is than another."""
 
     def kept_of(self, other: Gain) -> float:
         """This gain as a share of a larger one; 0 where there is nothing to keep."""
