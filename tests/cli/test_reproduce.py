@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from limbeck.reproduce import DESCRIPTIONS, logit_matching
-from limbeck.reproduce.experiment import Claim, Done, Line, Outcome, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Scale
+from limbeck.sweep.finished import Done
 from running import limbeck
 
 pytest.importorskip("matplotlib", reason="pages need the report extra")

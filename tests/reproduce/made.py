@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.predictions import Predictions
-from limbeck.reproduce.experiment import Finished
+from limbeck.sweep.finished import Finished
 
 CLASSES = 10
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from limbeck.compare.noise import Errors
 from limbeck.report.drawing import GOOD
-from limbeck.reproduce.experiment import Asked, Claim, Done, Line, Outcome, Picture, Scale
-from limbeck.reproduce.noise import Errors
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from limbeck.reproduce.experiment import Done, Experiment, Scale
+from limbeck.reproduce.experiment import Experiment, Scale
 from limbeck.reproduce.logit_matching import EXPERIMENT, gradient, gradient_deviation, logits
+from limbeck.sweep.finished import Done
 
 SCALE = Scale((0,), quick=True)
 

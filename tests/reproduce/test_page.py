@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.reproduce.experiment import Claim, Done, Outcome, Scale
+from limbeck.reproduce.experiment import Claim, Outcome, Scale
 from limbeck.reproduce.page import render, verdict
 from limbeck.reproduce.runner import Reproduced
+from limbeck.sweep.finished import Done
 from reproduce.made import wrong_on
 from reproduce.small import SMALL, Small
 

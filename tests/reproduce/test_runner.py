@@ -14,9 +14,9 @@ from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.predictions import predict
 from limbeck.recipe import execute as module
 from limbeck.recipe.context import Context
-from limbeck.reproduce import runner
 from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.runner import Reproduced, conduct, reproduce
+from limbeck.sweep import train
 from reproduce.small import SMALL, Small
 from running import stamps
 
@@ -70,7 +70,7 @@ def test_again_nothing_is_trained(root: Path, monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "fit", never)
-    monkeypatch.setattr(runner, "do_all", never)
+    monkeypatch.setattr(train, "do_all", never)
     before = {name: stamp for name, stamp in stamps(root).items() if not name.startswith("reproductions/")}
     assert done(root).outcome.claims[0].held
     assert {name: stamps(root)[name] for name in before} == before

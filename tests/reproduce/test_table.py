@@ -8,14 +8,14 @@ import pytest
 
 from limbeck.reproduce import DESCRIPTIONS, EXPERIMENTS, find
 from limbeck.reproduce.experiment import Experiment, Scale
-from limbeck.reproduce.planning import Planned, planned
+from limbeck.sweep.planning import Planned, planned
 from limbeck.train.settings import parse_length
 
 FULL, QUICK = Scale((0, 1, 2), quick=False), Scale((0,), quick=True)
 
 
 def plan(name: str, scale: Scale, folder: Path) -> Planned:
-    return planned(find(name).runs(scale), scale, root=folder / "runs", folder=folder)
+    return planned(find(name).runs(scale), seeds=scale.seeds, root=folder / "runs", folder=folder)
 
 
 def test_the_table_is_sorted_and_described() -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limbeck.reproduce.experiment import Asked, Claim, Done, Experiment, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Experiment, Line, Outcome, Picture, Scale
 from limbeck.reproduce.together import Together
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 SCALE = Scale((0,), quick=True)
 

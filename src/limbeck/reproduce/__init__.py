@@ -1,9 +1,6 @@
 """Papers' experiments, run again: the figures beside the paper's, and whether each of its claims held.
 
 experiment   what an experiment is: the runs it asks for, and how it judges them
-noise        error counts with their noise, and differences between networks
-planning     from what an experiment asks for to a graph of runs
-workers      the runs, in several processes, each resumable
 runner       the whole: plan, run, judge, write
 page         one self-contained HTML page per outcome
 together     several experiments under one name

@@ -21,7 +21,9 @@ from torch import Tensor
 
 from limbeck.losses.divergence import logit_matching, soft_target_kl
 from limbeck.report.drawing import BAD, GOOD, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,19 +8,13 @@ from typing import Any
 
 from limbeck.core.files import write_json
 from limbeck.recipe.context import Context
-from limbeck.recipe.execute import execute
-from limbeck.recipe.folder import RunFolder
-from limbeck.recipe.preflight import preflight
 from limbeck.recipe.versions import versions
 from limbeck.reproduce import find
-from limbeck.reproduce.experiment import Done, Experiment, Finished, Outcome, Scale
+from limbeck.reproduce.experiment import Experiment, Outcome, Scale
 from limbeck.reproduce.page import require_packages, verdict, write_page
-from limbeck.reproduce.planning import Planned, planned
-from limbeck.reproduce.progress import RunsProgress
-from limbeck.reproduce.workers import cores, do_all
-
-MOST_JOBS = 8
-"""Processes that are started unless more are asked for: each holds the data and torch in memory."""
+from limbeck.sweep.finished import Done, Finished
+from limbeck.sweep.planning import planned
+from limbeck.sweep.train import train_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +77,8 @@ def conduct(
     """
     require_packages()
     folder = root / "reproductions" / f"{name}{'-quick' if scale.quick else ''}-{len(scale.seeds)}seeds"
-    plan = planned(experiment.runs(scale), scale, root=root, folder=folder)
-    _train(plan, jobs, context)
+    plan = planned(experiment.runs(scale), seeds=scale.seeds, root=root, folder=folder)
+    train_all(plan, jobs=jobs, context=context)
     runs = {label: tuple(Finished(run, context) for run in several) for label, several in plan.labelled.items()}
     done = Done(runs)
     made = Reproduced(name, experiment, scale, experiment.judge(done, scale), done, folder)
@@ -126,16 +120,3 @@ def run_rows(label: str, several: tuple[Finished, ...]) -> list[dict[str, Any]]:
         }
         for one in several
     ]
-
-
-def _train(plan: Planned, jobs: int | None, context: Context) -> None:
-    unfinished = [run for run in plan.ordered if RunFolder(run.folder).state != "finished"]
-    preflight([several[0] for several in plan.labelled.values()], context)  # its seeds differ in nothing that can fail
-    jobs = min(jobs or min(cores(), MOST_JOBS), max(1, len(unfinished)))
-    if jobs == 1:
-        for number, run in enumerate(unfinished, start=1):
-            context.say(f"run {number} of {len(unfinished)}: {run.name}, seed {run.seed}")
-            execute(run, context)
-        return
-    with RunsProgress(len(plan.ordered), finished=len(plan.ordered) - len(unfinished), visible=context.progress) as bar:
-        do_all(unfinished, plan, jobs=jobs, bar=bar)

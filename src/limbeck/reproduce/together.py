@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from limbeck.reproduce.experiment import Asked, Done, Experiment, Outcome, Scale
+from limbeck.reproduce.experiment import Experiment, Outcome, Scale
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import math
 
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.ensemble_mnist import EnsembleMnist
+from limbeck.sweep.finished import Done
 from reproduce.made import wrong_on
 from reproduce.verdicts import QUICK, drawn, held
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from limbeck.data.parts import InMemory
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.missing_class import EXPERIMENT
+from limbeck.sweep.finished import Done
 from reproduce.made import CLASSES, Leaning, Made
 from reproduce.verdicts import FULL, drawn, held
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from limbeck.reproduce.experiment import Done, Outcome, Scale
+from limbeck.reproduce.experiment import Outcome, Scale
 from limbeck.reproduce.hinton2015.mnist import EXPERIMENT, closed
+from limbeck.sweep.finished import Done
 from reproduce.made import Made, wrong_on
 from reproduce.verdicts import FULL, QUICK, drawn, held
 

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import torch
 
 from limbeck.data.parts import InMemory
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.regulariser import EXPERIMENT
+from limbeck.sweep.finished import Done
 from reproduce.made import CLASSES, Leaning, Made, wrong_on
 from reproduce.verdicts import QUICK, drawn, held
 

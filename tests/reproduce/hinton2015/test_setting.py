@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from limbeck.recipe.schema import Recipe
-from limbeck.reproduce.experiment import Asked, Scale
+from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.hinton2015.setting import QUICK_IMAGES, alone, distilled, notes, teacher
-from limbeck.reproduce.planning import planned
+from limbeck.sweep.planning import Asked, planned
 
 FULL, QUICK = Scale((0, 1), quick=False), Scale((0,), quick=True)
 
@@ -23,7 +23,7 @@ def recipes(scale: Scale, folder: Path) -> dict[str, Recipe]:
         alone("alone", scale, length="3 epochs"),
         distilled("distilled", scale, length="3 epochs", data={"batch": 100}),
     ]
-    plan = planned(asked, scale, root=folder / "runs", folder=folder)
+    plan = planned(asked, seeds=scale.seeds, root=folder / "runs", folder=folder)
     return {label: runs[0].recipe for label, runs in plan.labelled.items()}
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.specialists import SpecialistsExperiment
 from limbeck.reproduce.hinton2015.specialists_setting import CLUSTERS, asked, label, size_of
+from limbeck.sweep.finished import Done
 from reproduce.made import CLASSES, Made, wrong_on
 from reproduce.verdicts import FULL, QUICK, drawn, held
 

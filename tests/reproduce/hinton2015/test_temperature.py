@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from limbeck.reproduce.experiment import Done, Outcome
+from limbeck.compare.noise import Errors
+from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.temperature import EXPERIMENT, best, label, temperatures, widths
-from limbeck.reproduce.noise import Errors
+from limbeck.sweep.finished import Done
 from reproduce.made import wrong_on
 from reproduce.verdicts import QUICK, drawn, held
 

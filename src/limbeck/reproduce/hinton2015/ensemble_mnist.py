@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from limbeck.compare.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.losses.divergence import mean_distribution
 from limbeck.report.drawing import BAD, GOOD, LOOKS, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER, alone, distilled, notes
-from limbeck.reproduce.noise import CLEAR, Errors
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

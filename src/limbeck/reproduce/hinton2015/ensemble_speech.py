@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from limbeck.compare.noise import CLEAR
 from limbeck.evaluate.predictions import Predictions
 from limbeck.evaluate.speech import words
 from limbeck.report.drawing import BAD, GOOD, LOOKS
-from limbeck.reproduce.experiment import Asked, Claim, Done, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.ensemble_mnist import KEPT, MEANS, count, mean_of
 from limbeck.reproduce.hinton2015.frames import Gain, Right
 from limbeck.reproduce.hinton2015.setting import PAPER
-from limbeck.reproduce.noise import CLEAR
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from limbeck.compare.noise import Difference
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.reproduce.noise import Difference
 
 
 class Gain(Difference):

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from limbeck.compare.noise import CLEAR, Errors
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.class_bias import best_on_test, matching_prior, with_bias
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.report.drawing import BAD, GOOD, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Finished, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER, distilled, notes, teacher
-from limbeck.reproduce.noise import CLEAR, Errors
+from limbeck.sweep.finished import Done, Finished
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limbeck.compare.noise import CLEAR, Errors
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.predictions import predict
 from limbeck.recipe.folder import Which
 from limbeck.report.drawing import BAD, GOOD, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Finished, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import IMAGES, PAPER, alone, distilled, notes, teacher
-from limbeck.reproduce.noise import CLEAR, Errors
+from limbeck.sweep.finished import Done, Finished
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

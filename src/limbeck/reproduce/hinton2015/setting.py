@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from limbeck.reproduce.experiment import Asked, Scale
+from limbeck.reproduce.experiment import Scale
+from limbeck.sweep.planning import Asked
 
 PAPER = "Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, arXiv:1503.02531"
 TEMPERATURE = 20.0

@@ -13,12 +13,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from limbeck.adapters.specialists import combined
+from limbeck.compare.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.report.drawing import BAD, GOOD, INK, LOOKS, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Finished, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER
 from limbeck.reproduce.hinton2015.specialists_setting import CLUSTERS, FULL, QUICK, asked, label, size_of
-from limbeck.reproduce.noise import CLEAR, Errors
+from limbeck.sweep.finished import Done, Finished
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.reproduce.experiment import Asked, Scale
+from limbeck.reproduce.experiment import Scale
+from limbeck.sweep.planning import Asked
 
 CLUSTERS, SIZE = 5, 20
 """Of a round; together they divide the 100 classes."""

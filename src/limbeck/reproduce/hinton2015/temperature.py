@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from limbeck.compare.noise import CLEAR, Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
-from limbeck.reproduce.experiment import Asked, Claim, Done, Line, Outcome, Picture, Scale
+from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER, TEMPERATURE, distilled, notes, soft, teacher
-from limbeck.reproduce.noise import CLEAR, Errors
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,10 +1,11 @@
-"""From what an experiment asks for to runs in an order in which they can be done."""
+"""From what is asked for to runs in an order in which they can be done."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,30 @@ import yaml
 
 from limbeck.core.errors import RecipeError
 from limbeck.core.files import write_atomically
-from limbeck.recipe.graph import Run, plan
+from limbeck.recipe.graph import Run, baseline_of, plan
 from limbeck.recipe.resolve import resolve
-from limbeck.reproduce.experiment import Asked, Scale
 
 _LABEL = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A recipe that is to be run.
+
+    Args:
+        label: by which its runs are found again; unique.
+        recipe: a path, a shipped name, or a recipe as plain data. Such a one is written to `LABEL.yaml`, so that others
+            can stand on it: `{"from": "LABEL.yaml"}`.
+        overrides: dotted key -> value, on top.
+        seeds: one run each; absent = those that all have.
+        baseline: whether the same student is also trained alone, with the same budget.
+    """
+
+    label: str
+    recipe: str | Mapping[str, Any]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,7 +48,7 @@ class Reference:
         overrides: dotted key -> value.
         seed: of the recipe's run.
         root: the folder of all runs.
-        hash: of the run that is meant, which may stand before the recipe's own.
+        hash: of the run that is meant: the recipe's own, one before it, or its baseline's.
     """
 
     recipe: str
@@ -40,30 +60,33 @@ class Reference:
     def find(self) -> Run:
         """The run."""
         last = plan(resolve(self.recipe, self.overrides), seed=self.seed, root=self.root)
-        return next(run for run in (*last.before(), last) if run.hash == self.hash)
+        found = next((run for run in (*last.before(), last) if run.hash == self.hash), None)
+        return found or baseline_of(last)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The runs of an experiment.
+    """Runs that were asked for.
 
     Args:
         labelled: label -> one run per seed.
+        baselines: label -> the student alone, one run per seed; only of those for which it was asked.
         ordered: every run once, each after those that it needs.
         references: hash -> how to find it.
     """
 
     labelled: Mapping[str, tuple[Run, ...]]
+    baselines: Mapping[str, tuple[Run, ...]]
     ordered: tuple[Run, ...]
     references: Mapping[str, Reference]
 
 
-def planned(asked: Sequence[Asked], scale: Scale, *, root: Path, folder: Path) -> Planned:
+def planned(asked: Sequence[Asked], *, seeds: tuple[int, ...], root: Path, folder: Path) -> Planned:
     """Plan all runs; nothing is trained.
 
     Args:
-        asked: what the experiment wants.
-        scale: for the seeds.
+        asked: what is wanted.
+        seeds: of those that name none.
         root: the folder of all runs.
         folder: receives the recipes that are given as plain data.
 
@@ -75,17 +98,19 @@ def planned(asked: Sequence[Asked], scale: Scale, *, root: Path, folder: Path) -
     if twice:
         raise RecipeError([f"asked for twice under the label {twice[0]!r}; give each its own"])
     recipes = _written(asked, folder)
-    labelled, references = {}, dict[str, Reference]()
+    labelled, baselines, references = {}, {}, dict[str, Reference]()
     for one in asked:
-        overrides = {**one.overrides, "evaluate.latency": False}
+        overrides = {**one.overrides, "evaluate.latency": False}  # other trainings would disturb it
         resolved = resolve(recipes[one.label], overrides)
-        runs = tuple(plan(resolved, seed=seed, root=root) for seed in one.seeds or scale.seeds)
+        runs = tuple(plan(resolved, seed=seed, root=root) for seed in one.seeds or seeds)
         labelled[one.label] = runs
-        for last in runs:
-            for run in (*last.before(), last):
-                found = Reference(recipes[one.label], overrides, last.seed, root, run.hash)
-                references.setdefault(run.hash, found)
-    return Planned(labelled, _ordered(labelled.values()), references)
+        if one.baseline:
+            baselines[one.label] = tuple(baseline_of(run) for run in runs)
+        for run in chain(runs, baselines.get(one.label, ())):
+            for needed in (*run.before(), run):
+                found = Reference(recipes[one.label], overrides, run.seed, root, needed.hash)
+                references.setdefault(needed.hash, found)
+    return Planned(labelled, baselines, _ordered([*labelled.values(), *baselines.values()]), references)
 
 
 def _written(asked: Sequence[Asked], folder: Path) -> dict[str, str]:

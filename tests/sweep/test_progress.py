@@ -10,7 +10,7 @@ from rich.console import Console
 from limbeck.core.files import write_json
 from limbeck.recipe.graph import Run, plan
 from limbeck.recipe.resolve import resolve
-from limbeck.reproduce.progress import RunsProgress, share_done
+from limbeck.sweep.progress import RunsProgress, share_done
 
 
 def run(folder: Path, length: str = "10 epochs") -> Run:

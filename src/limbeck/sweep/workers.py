@@ -20,8 +20,8 @@ from limbeck.core.errors import Interrupted, LimbeckError, RunError
 if TYPE_CHECKING:
     from limbeck.recipe.context import Context
     from limbeck.recipe.graph import Run
-    from limbeck.reproduce.planning import Planned, Reference
-    from limbeck.reproduce.progress import RunsProgress
+    from limbeck.sweep.planning import Planned, Reference
+    from limbeck.sweep.progress import RunsProgress
 
 _POLL = 1.0
 """Seconds between looks at how far the runs are, and between reminders to stop."""

@@ -6,15 +6,15 @@ import pytest
 
 from limbeck.core.errors import RecipeError
 from limbeck.recipe.resolve import resolve
-from limbeck.reproduce.experiment import Asked, Scale
-from limbeck.reproduce.planning import Planned, planned
+from limbeck.reproduce.experiment import Scale
+from limbeck.sweep.planning import Asked, Planned, planned
 from reproduce.small import SMALL, recipe
 
 SCALE = Scale((0, 1), quick=True)
 
 
 def made(folder: Path, *asked: Asked) -> Planned:
-    return planned(asked or SMALL.runs(SCALE), SCALE, root=folder / "runs", folder=folder / "recipes")
+    return planned(asked or SMALL.runs(SCALE), seeds=SCALE.seeds, root=folder / "runs", folder=folder / "recipes")
 
 
 def test_one_run_per_seed_unless_it_says_otherwise(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from limbeck.compare.noise import Errors
 from limbeck.core.errors import DataError
-from limbeck.reproduce.noise import Errors
 from reproduce.made import wrong_on
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.reproduce.experiment import Finished
+from limbeck.sweep.finished import Finished
 
 CLEAR = 2.0
 """A difference is called clear from so many times its noise on."""

@@ -13,10 +13,10 @@ import pytest
 
 from limbeck.core.errors import RunError
 from limbeck.recipe.folder import RunFolder
-from limbeck.reproduce.experiment import Asked, Scale
-from limbeck.reproduce.planning import planned
-from limbeck.reproduce.progress import RunsProgress, share_done
-from limbeck.reproduce.workers import cores, do_all
+from limbeck.reproduce.experiment import Scale
+from limbeck.sweep.planning import Asked, planned
+from limbeck.sweep.progress import RunsProgress, share_done
+from limbeck.sweep.workers import cores, do_all
 from reproduce.small import recipe
 
 SCALE = Scale((0,), quick=True)
@@ -45,7 +45,7 @@ def test_a_run_that_fails_is_named_and_stops_the_others(tmp_path: Path) -> None:
     broken, long = recipe("30 epochs", 8), recipe("20000 epochs", 8)
     broken["train"]["optimizer"] = {"name": "sgd", "lr": 1e30}
     asked = [Asked("long", long), Asked("broken", broken), Asked("later", recipe("1 epochs", 9))]
-    plan = planned(asked, SCALE, root=tmp_path / "runs", folder=tmp_path)
+    plan = planned(asked, seeds=SCALE.seeds, root=tmp_path / "runs", folder=tmp_path)
     with RunsProgress(3, finished=0, visible=False) as bar, pytest.raises(RunError, match=r"broken \(seed 0\): .*"):
         do_all(plan.ordered, plan, jobs=2, bar=bar)
     states = {run.name: RunFolder(run.folder).state for run in plan.ordered}
