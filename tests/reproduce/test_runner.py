@@ -101,5 +101,5 @@ def test_what_a_finished_run_says(root: Path) -> None:
     torch.testing.assert_close(again.logits, predictions.logits)
     with pytest.raises(RunError, match="measured no network 'frist'"):
         teacher.metrics("frist")
-    with pytest.raises(RunError, match="asked for no runs 'teachr'; close: teacher"):
+    with pytest.raises(RunError, match="no runs were asked for under the label 'teachr'; close: teacher"):
         made.done.of("teachr")
