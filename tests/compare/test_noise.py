@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from limbeck.compare.noise import Errors
 from limbeck.core.errors import DataError
@@ -65,3 +66,63 @@ def test_other_images_cannot_be_compared() -> None:
         Errors.in_predictions([made.predictions(), fewer.predictions()])
     with pytest.raises(DataError, match="got 1000 and 500"):
         Errors.of([made]).fewer_than(Errors.of([fewer]))
+
+
+def test_an_interval_of_single_networks_is_that_of_the_images() -> None:
+    one, other = Errors.of(wrong_on(range(60))), Errors.of(wrong_on(range(40, 140)))
+    found = one.accuracy_over(other)
+    d = np.concatenate([np.full(40, -1.0), np.full(80, 1.0), np.zeros(880)])
+    half = stats.t.ppf(0.975, 999) * d.std() / math.sqrt(1000)
+    assert found.value == pytest.approx(d.mean())
+    assert (found.low, found.high) == (pytest.approx(d.mean() - half), pytest.approx(d.mean() + half))
+    assert (found.seeds, found.better, found.worse) == (1, True, False)
+    assert other.accuracy_over(one).worse
+
+
+def test_equal_seeds_are_paired() -> None:
+    """Every seed of one is better by the same number: the seeds add nothing to the noise, however far they spread."""
+    one = Errors.of(wrong_on(range(50), range(100), range(150)))
+    other = Errors.of(wrong_on(range(60), range(110), range(160)))
+    images = float(torch.var(other.wrong.double().mean(0) - one.wrong.double().mean(0), correction=0)) / 1000
+    found = one.accuracy_over(other)
+    freedom = images**2 / (images**2 / 999)
+    assert found.value == pytest.approx(0.01)
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, freedom) * math.sqrt(images))
+
+
+def test_few_seeds_that_spread_make_the_interval_wide() -> None:
+    one, other = Errors.of(wrong_on(range(50), range(90))), Errors.of(wrong_on(range(100), range(100)))
+    seeds = (20**2 * 2 / 1 / 2) / 1000**2  # variance of (50, 10) over two seeds
+    images = float(torch.var(other.wrong.double().mean(0) - one.wrong.double().mean(0), correction=0)) / 1000
+    freedom = (seeds + images) ** 2 / (seeds**2 / 1 + images**2 / 999)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(seeds + images)
+    found = one.accuracy_over(other)
+    assert (found.value, found.high) == (pytest.approx(0.03), pytest.approx(0.03 + half))
+    assert not found.better  # the same gain with one seed would be called clear
+    assert Errors.of(wrong_on(range(70))).accuracy_over(Errors.of(wrong_on(range(100)))).better
+
+
+def test_unequal_numbers_of_seeds_are_not_paired() -> None:
+    teacher, students = Errors.of(wrong_on(range(50))), Errors.of(wrong_on(range(50), range(70), range(90)))
+    found = teacher.accuracy_over(students)
+    assert (found.value, found.seeds) == (pytest.approx(0.02), 1)
+    assert found.high - found.value > 1.96 * 20 / math.sqrt(3) / 1000  # the students' own spread, at least
+
+
+def test_nothing_differs_from_itself() -> None:
+    one = Errors.of(wrong_on(range(50), range(90)))
+    found = one.accuracy_over(one)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Seeds and test images drawn anew many times: at least 95 of 100 intervals hold the true difference."""
+    rng, covered, draws = np.random.default_rng(0), 0, 400
+    # P(u + v < 2 r) of two uniforms is 2 r²; its mean over r ~ N(m, s²) is 2 (m² + s²).
+    truth = 2 * (0.13**2 - 0.10**2)
+    for _ in range(draws):
+        hard, rates = rng.random(500), rng.normal([0.10, 0.13], 0.01, size=(3, 2))
+        wrong = [torch.from_numpy(hard[None] * 0.5 + rng.random((3, 500)) * 0.5 < rates[:, [i]]) for i in (0, 1)]
+        found = Errors(wrong[0]).accuracy_over(Errors(wrong[1]))
+        covered += found.low <= truth <= found.high
+    assert 0.94 <= covered / draws <= 0.995

@@ -9,6 +9,12 @@ d(x) = the share of the first one's seeds that are wrong on image x, less the sa
 
 with s the standard deviation over k seeds. For single networks Σ d² is the number of images on which one is right and
 the other wrong, as in McNemar's test.
+
+A confidence interval has the same two sources, with two refinements. Networks of equal seed begin alike and see their
+batches in the same order, so with as many seeds on either side s is that of the k differences, one per seed, and s²/k
+takes the place of the last two terms. And few seeds say little about s, so the noise is multiplied by a quantile of
+Student's t, with the degrees of freedom of a sum of estimated variances (Satterthwaite, An Approximate Distribution of
+Estimates of Variance Components, Biometrics Bulletin 1946).
 """
 
 from __future__ import annotations
@@ -49,6 +55,33 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.value:.0f} ± {self.noise:.0f}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference of accuracies with its confidence interval, as shares.
+
+    Args:
+        value: above 0 if the first one is better.
+        low: its lower end.
+        high: its upper end.
+        seeds: of the side that has fewer; with 1 the interval holds the noise of the test images alone.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the whole interval lies above 0."""
+        return self.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the whole interval lies below 0."""
+        return self.high < 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +155,33 @@ class Errors:
         tested = float(d.square().sum()) - value**2 / self.images
         seeds = sum(one.spread**2 / len(one.counts) for one in (self, other))
         return Difference(value, math.sqrt(max(tested, 0.0) + seeds))
+
+    def accuracy_over(self, other: Errors, *, confidence: float = 0.95) -> Interval:
+        """By how much the accuracy is higher than another network's on the same images.
+
+        Args:
+            other: of the same images; of the same seeds in the same order, if it has as many.
+            confidence: in (0, 1).
+
+        Raises:
+            DataError: they are of other images.
+        """
+        from scipy.stats import t
+
+        found, n = self.fewer_than(other), self.images
+        k = (len(self.counts), len(other.counts))
+        if k[0] == k[1]:
+            per_seed = [theirs - ours for ours, theirs in zip(self.counts, other.counts, strict=True)]
+            over_seeds = [(statistics.variance(per_seed) / k[0], k[0] - 1)] if k[0] > 1 else []
+        else:
+            over_seeds = [(one.spread**2 / len(one.counts), len(one.counts) - 1) for one in (self, other)]
+        d = other.wrong.double().mean(0) - self.wrong.double().mean(0)
+        parts = [(float(d.var(correction=0)) * n, n - 1), *over_seeds]
+        variance = sum(part for part, _ in parts)
+        spread = sum(part**2 / freedom for part, freedom in parts if part)
+        half = float(t.ppf((1 + confidence) / 2, variance**2 / spread)) * math.sqrt(variance) if variance else 0.0
+        value = found.value / n
+        return Interval(value, value - half / n, value + half / n, min(k))
 
     def __str__(self) -> str:
         spread = f" ± {self.spread:.0f}" if len(self.counts) > 1 else ""

@@ -44,11 +44,11 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         entries=entries,
         exports=[{**entry, "path": str(folder / entry["path"])} for entry in facts.get("exports", ())],
         versions=facts["versions"],
-        notes=[*facts["notes"], *_label_notes(first, dataset, bool(frozen))],
+        notes=[*facts["notes"], *label_notes(first, dataset, taught=bool(frozen))],
     )
 
 
-def _label_notes(run: Run, dataset: Dataset, taught: bool) -> list[str]:
+def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
     """Where a gain comes from when only some training images have labels."""
     known, total = int((dataset.train.labels >= 0).sum()), len(dataset.train)
     if known == total or not taught or not run.recipe.method.uses_unlabelled:

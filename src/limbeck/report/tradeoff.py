@@ -57,10 +57,10 @@ def _draw(axes: Axes, results: Results, costs: dict[Role, float], unit: str) -> 
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.set_xlabel(unit)
-    _scale(axes, list(costs.values()))
+    scale(axes, list(costs.values()))
 
 
-def _scale(axes: Axes, costs: list[float]) -> None:
+def scale(axes: Axes, costs: list[float]) -> None:
     """Logarithmic when the networks are far apart; wide enough for at least two round numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 

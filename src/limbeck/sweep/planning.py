@@ -80,6 +80,11 @@ class Planned:
     ordered: tuple[Run, ...]
     references: Mapping[str, Reference]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Hash -> label of the runs that were asked for; those before them and baselines go by their own names."""
+        return {run.hash: label for label, runs in self.labelled.items() for run in runs}
+
 
 def planned(asked: Sequence[Asked], *, seeds: tuple[int, ...], root: Path, folder: Path) -> Planned:
     """Plan all runs; nothing is trained.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -25,11 +25,20 @@ class RunsProgress:
         total: runs of the experiment.
         finished: how many of them were there already.
         visible: whether anything is shown.
+        names: hash -> how a run is called; absent = by its own name.
         console: where to; absent = standard error.
     """
 
-    def __init__(self, total: int, *, finished: int, visible: bool = True, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+    def __init__(
+        self,
+        total: int,
+        *,
+        finished: int,
+        visible: bool = True,
+        names: Mapping[str, str] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self._console, self._names = console or Console(stderr=True), names or {}
         self._total, self._done, self._visible, self._bar = total, finished, visible, None
         if visible and self._console.is_terminal:
             columns = (
@@ -63,7 +72,7 @@ class RunsProgress:
         seconds = folder.read("run.json").get("seconds", 0.0)
         came = "" if errors is None else f": {errors:,} test errors"
         self._console.print(
-            f"{self._done} of {self._total}  {run.name}, seed {run.seed}{came}, {seconds:.0f} s of training",
+            f"{self._done} of {self._total}  {self._name(run)}, seed {run.seed}{came}, {seconds:.0f} s of training",
             highlight=False,
             soft_wrap=True,
         )
@@ -72,9 +81,12 @@ class RunsProgress:
         """Show how far the runs are that are being done."""
         if self._bar is None:
             return
-        shares = {run.name: share_done(run) for run in running}
+        shares = {self._name(run): share_done(run) for run in running}
         shown = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share)
         self._bar.update(self._task, completed=self._done + sum(shares.values()), done=self._done, description=shown)
+
+    def _name(self, run: Run) -> str:
+        return self._names.get(run.hash, run.name)
 
 
 def share_done(run: Run) -> float:

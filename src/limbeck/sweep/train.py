@@ -33,8 +33,9 @@ def train_all(plan: Planned, *, jobs: int | None, context: Context) -> None:
     jobs = min(jobs or min(cores(), MOST_JOBS), max(1, len(unfinished)))
     if jobs == 1:
         for number, run in enumerate(unfinished, start=1):
-            context.say(f"run {number} of {len(unfinished)}: {run.name}, seed {run.seed}")
+            context.say(f"run {number} of {len(unfinished)}: {plan.names.get(run.hash, run.name)}, seed {run.seed}")
             execute(run, context)
         return
-    with RunsProgress(len(plan.ordered), finished=len(plan.ordered) - len(unfinished), visible=context.progress) as bar:
+    finished = len(plan.ordered) - len(unfinished)
+    with RunsProgress(len(plan.ordered), finished=finished, visible=context.progress, names=plan.names) as bar:
         do_all(unfinished, plan, jobs=jobs, bar=bar)
