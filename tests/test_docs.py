@@ -7,6 +7,7 @@ order, in one namespace, as somebody would paste them. Recipes are shortened to 
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -188,3 +189,13 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_figures_of_reproductions_are_those_of_the_outcomes() -> None:
+    script = _module(ROOT / "docs" / "make_reproductions.py")
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run python docs/make_reproductions.py"
+    for path in script.OUTCOMES.glob("*.json"):
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        assert outcome["name"] == path.stem
+        assert outcome["name"] in EXPERIMENTS
+        assert not outcome["quick"]

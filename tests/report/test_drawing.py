@@ -41,3 +41,15 @@ def test_texts_are_escaped_and_not_typeset() -> None:
     assert "&lt;a&gt; &amp;" in svg
     assert "$x_1$" in svg
     assert "<a>" not in svg
+
+
+@pytest.mark.parametrize("values", [[1e-4, 1e3], [20, 60]], ids=["many powers", "none"])
+def test_logarithmic_axes_are_labelled_in_plain_numbers(values: list[float]) -> None:
+    def draw(axes):
+        axes.plot(values, values)
+        axes.set(xscale="log", yscale="log")
+
+    svg = chart(draw, name="log", label="log")
+    labels = re.findall(r"<text[^>]*>([^<]+)</text>", svg)
+    assert labels
+    assert all(1e-5 <= float(label) <= 1e5 for label in labels)

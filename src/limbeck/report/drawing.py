@@ -118,9 +118,21 @@ def chart(draw: Callable[[Axes], None], *, name: str, label: str, width: float =
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
         draw(axes)
+        _write_powers_plainly(axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(file.getvalue(), label, width, height)
+
+
+def _write_powers_plainly(axes: Axes) -> None:
+    """Logarithmic axes label their ticks in mathematics, which is not read here."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter, LogFormatterMathtext
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+            axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+        if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+            axis.set_minor_formatter(LogFormatter())  # labels those between powers only where there are few powers
 
 
 def _inline(document: str, label: str, width: float, height: float) -> str:

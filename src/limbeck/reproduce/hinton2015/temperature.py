@@ -36,7 +36,7 @@ class Temperature:
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """One teacher; per width one student at each temperature and one that matches logits."""
-        length = "20 epochs" if scale.quick else "60 epochs"
+        length = "20 epochs" if scale.quick else "40 epochs"
         asked = [teacher(scale)]
         for units in widths(scale):
             asked += [
