@@ -31,7 +31,7 @@ class Mnist:
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """One teacher; the student alone and distilled, equally long."""
-        length = "20 epochs" if scale.quick else "150 epochs"
+        length = "40 epochs" if scale.quick else "150 epochs"
         return (
             teacher(scale),
             alone("alone", scale, length=length),

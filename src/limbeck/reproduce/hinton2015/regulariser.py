@@ -45,7 +45,7 @@ class Regulariser:
         """A teacher and a student on everything; per part one student of either kind, for as many steps."""
         asked = [teacher(scale), alone("everything", scale, length="20 epochs" if scale.quick else "150 epochs")]
         train = {"evaluate": "50 steps"} if scale.quick else {"evaluate": "100 steps"}
-        length = "1000 steps" if scale.quick else "9000 steps"
+        length = "2000 steps" if scale.quick else "9000 steps"
         for part in parts(scale):
             data = {"subset": round(part * IMAGES), "validation": 0.1}
             asked.append(alone(f"hard-{part:g}", scale, length=length, data=data, train=train))

@@ -18,7 +18,7 @@ TEMPERATURE = 20.0
 UNITS = 800
 IMAGES = 60_000
 QUICK_IMAGES = 20_000
-QUICK_NOTE = f"quick: {QUICK_IMAGES:,} of the {IMAGES:,} training images, and trainings of some twenty epochs"
+QUICK_NOTE = f"quick: {QUICK_IMAGES:,} of the {IMAGES:,} training images, and trainings of twenty to forty epochs"
 SETTING_NOTE = (
     "the paper gives neither optimiser nor rates nor lengths; here: Adam with half a cosine, in bfloat16, dropout of "
     "0.2 on pixels and 0.5 on hidden units and weights of a unit within a norm of 3.5 for the large net"
@@ -29,7 +29,7 @@ _RATES = {30: 3e-3, 100: 2e-3}
 
 def teacher(scale: Scale) -> Asked:
     """The large net: 784-1200-1200-10; once, whatever the seeds of the students."""
-    train = {"length": "15 epochs" if scale.quick else "200 epochs", "precision": "bf16"}
+    train = {"length": "40 epochs" if scale.quick else "200 epochs", "precision": "bf16"}
     recipe = {"name": "hinton2015-teacher", "extends": "mnist/teacher", "data": images(scale), "train": train}
     return Asked("teacher", recipe, seeds=(0,))
 

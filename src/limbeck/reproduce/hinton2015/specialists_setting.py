@@ -110,6 +110,7 @@ def _recipe(
             "length": length or size.length,
             "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
             "schedule": {"name": "cosine", "warmup": "50 steps"},
+            "precision": "bf16",
             **outputs,
         },
         "report": False,
