@@ -6,6 +6,7 @@ import pytest
 
 import limbeck as limbeck_package
 from limbeck.cli.pipeline import experiment, export
+from limbeck.compare import reasons
 from limbeck.core.errors import LimbeckError, TrainingError
 from limbeck.recipe.context import Context
 from running import limbeck, only, run, stamps, write
@@ -94,3 +95,19 @@ def test_exports_move_with_their_run_folder(lab: Path) -> None:
     (entry,) = export(moved, ["safetensors"], Context())
     assert Path(entry["path"]).is_relative_to(lab / "moved")
     assert Path(entry["path"]).is_file()
+
+
+def test_why_distilling_did_not_help_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path)
+    monkeypatch.chdir(folder)
+    untrained = "models.teacher={from: {recipe: teacher.yaml, set: {train.length: 1 steps}}}"
+    notes = run(folder / "kd.yaml", untrained).notes
+    assert any(note.startswith("a likely reason: the teacher is not clearly better") for note in notes)
+
+    def never(*_arguments: object, **_rest: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(reasons, "findings", never)
+    assert run(folder / "kd.yaml", untrained).notes == notes
+    without = run(folder / "kd.yaml", untrained, "baseline=false")  # nothing to compare with, nothing to explain
+    assert not any("likely reason" in note for note in without.notes)

@@ -10,7 +10,7 @@ from typing import Any
 from limbeck.core.errors import RunError
 from limbeck.data.dataset import Dataset
 from limbeck.methods.supervised import Supervised
-from limbeck.recipe.collect import collect
+from limbeck.recipe.collect import collect, names_of
 from limbeck.recipe.context import Context
 from limbeck.recipe.execute import bring_back, execute, remeasure, set_aside
 from limbeck.recipe.folder import RunFolder
@@ -110,6 +110,8 @@ def run(
     if main and recipe.evaluate.latency:
         _time(planned, context)
     exports = export(planned, recipe.export, context) if main else []
+    if main:
+        _explain(planned, context)
     results = replace(collect(planned.runs, planned.baselines, context), exports=exports)
     if main and recipe.report:
         _report(planned, results)
@@ -135,6 +137,26 @@ def _time(planned: Experiment, context: Context) -> None:
     for one in planned.all_runs:
         if not RunFolder(one.folder).read("costs.json", keys=("student",))["student"]["latency"]:
             remeasure(one, context)
+
+
+def _explain(planned: Experiment, context: Context) -> None:
+    """Where distilling did not help in every seed, measure once why that may be; `collect` finds it among the notes."""
+    known, key = planned.folder.read("run.json").get("reasons", {}), names_of(planned.all_runs)
+    results = collect(planned.runs, planned.baselines, context)
+    if key in known or not results.gains or min(results.gains) > 0:
+        return
+    from limbeck.compare.noise import Errors
+    from limbeck.compare.reasons import findings
+
+    teacher, alone = (
+        Errors.in_predictions([entry.predictions for entry in results.of(role)]) for role in ("teacher", "alone")
+    )
+    first, role = results.of("distilled")[0], planned.runs[0].frozen[0]
+    found = findings(
+        planned.runs[0], teacher.accuracy_over(alone), context, role=role, test_accuracy=first.metrics["accuracy"]
+    )
+    likely = [f"a likely reason: {finding.text}" for finding in found if finding.likely]
+    planned.folder.update(reasons={**known, key: likely})
 
 
 def _report(planned: Experiment, results: Results) -> None:

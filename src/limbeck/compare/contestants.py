@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from limbeck.compare.noise import Errors
-from limbeck.core.net import Kind
 from limbeck.recipe.context import Context
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.results import Role
@@ -118,7 +117,7 @@ class _Field:
     def asked(self, label: str, setting: Mapping[str, Any]) -> Contestant:
         """What a recipe delivers; the others that it brings along are noted."""
         runs = self._plan.labelled[label]
-        frozen = [role for role, kind in runs[0].recipe.method.roles().items() if kind is Kind.FROZEN]
+        frozen = runs[0].frozen
         role: Role = "distilled" if frozen else "alone" if self._is_alone_of_another(label) else "trained"
         return Contestant(
             label,

@@ -69,7 +69,7 @@ def check_stored(run: Run, *, classes: int) -> None:
     settings, name = run.recipe.train.teacher_outputs, run.canonical["method"]["name"]
     if not isinstance(settings, Cached):
         return
-    frozen = [role for role, kind in run.recipe.method.roles().items() if kind is Kind.FROZEN]
+    frozen = run.frozen
     if not frozen:
         raise RunError(f"train.teacher_outputs: cached, but {name} has no frozen network; expected live")
     for key, kept in (("top", settings.top), ("sampled", settings.sampled)):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from limbeck.core.errors import RunError
-from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
@@ -29,12 +28,13 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         RunError: a run is not finished, or the data has no split to measure on.
     """
     first = runs[0]
-    frozen = [role for role, kind in first.recipe.method.roles().items() if kind is Kind.FROZEN]
+    frozen = first.frozen
     entries = [_teacher(first, frozen[0])] if frozen else []
     entries += [_student(run, "alone", frozen, teacher=first) for run in baselines]
     entries += [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
     folder = RunFolder(first.folder)
     facts = folder.read("run.json", keys=("versions", "notes"))
+    explained = facts.get("reasons", {}).get(names_of([*runs, *baselines]), ())
     dataset = context.dataset(first)
     return Results(
         title=first.recipe.name or first.name,
@@ -44,8 +44,13 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         entries=entries,
         exports=[{**entry, "path": str(folder / entry["path"])} for entry in facts.get("exports", ())],
         versions=facts["versions"],
-        notes=[*facts["notes"], *label_notes(first, dataset, taught=bool(frozen))],
+        notes=[*facts["notes"], *label_notes(first, dataset, taught=bool(frozen)), *explained],
     )
+
+
+def names_of(runs: Sequence[Run]) -> str:
+    """Which runs something is about, as a key of `run.json`."""
+    return " ".join(run.folder.name for run in runs)
 
 
 def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:

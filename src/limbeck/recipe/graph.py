@@ -56,6 +56,11 @@ class Run:
         """The recipe's training, with this run's seed."""
         return replace(self.recipe.train, seed=self.seed)
 
+    @property
+    def frozen(self) -> list[str]:
+        """The roles of networks that teach and are not trained."""
+        return [role for role, kind in self.recipe.method.roles().items() if kind is Kind.FROZEN]
+
     @cached_property
     def determining(self) -> dict[str, Any]:
         """What determines the result, as plain data."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import DataError
-from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined
@@ -50,8 +49,9 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     if not recipe.method.uses_unlabelled and not bool((dataset.train.labels >= 0).any()):
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
         raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
-    frozen = [role for role, kind in recipe.method.roles().items() if kind is Kind.FROZEN]
-    joined = {role: join(run, role, dataset, frozen=role in frozen, data_of=context.dataset) for role in recipe.models}
+    joined = {
+        role: join(run, role, dataset, frozen=role in run.frozen, data_of=context.dataset) for role in recipe.models
+    }
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)

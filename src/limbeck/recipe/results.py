@@ -117,6 +117,12 @@ class Results:
         """One row per role that there is, in the order of `LABELS`."""
         return [_row(role, self.of(role)) for role in LABELS if self.of(role)]
 
+    @property
+    def gains(self) -> list[float]:
+        """The distilled student's accuracy less that of the student alone, seed by seed; empty without either."""
+        pairs = zip(self.of("distilled"), self.of("alone"), strict=False)
+        return [distilled.metrics["accuracy"] - alone.metrics["accuracy"] for distilled, alone in pairs]
+
     def verdict(self) -> str:
         """One honest sentence: did distilling help, by how much, against what, over how many seeds."""
         rows = {row.role: row for row in self.rows()}
@@ -127,7 +133,7 @@ class Results:
         if alone is None:
             return f"The distilled student reaches {_percent(distilled)}; it was not compared with one trained alone."
         gain = distilled.mean["accuracy"] - alone.mean["accuracy"]
-        gains = [d.metrics["accuracy"] - a.metrics["accuracy"] for d, a in zip(self.of("distilled"), self.of("alone"))]  # noqa: B905
+        gains = self.gains
         seeds = f"over {len(gains)} seeds" if len(gains) > 1 else "with one seed, so without a spread"
         sentence = (
             f"{_judgement(gains)}: the student reaches {_percent(distilled)} under the teacher "
