@@ -110,23 +110,31 @@ CASES = {
 }
 
 
-def prepare(case: Case, size: Size, folder: Path) -> Dataset:
-    """Write the job and both recipes, train the teacher unless it is there, draw the student's first weights."""
+def prepare(case: Case, size: Size, folder: Path, *, seed: int = SEED, teachers: Path | None = None) -> Dataset:
+    """Write the job and both recipes, train the teacher unless it is there, draw the student's first weights.
+
+    Args:
+        case: which job.
+        size: how much of it.
+        folder: of the job.
+        seed: of the student's first weights and of the order of the images.
+        teachers: where the teacher's run lies; absent = in the job's folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     data = case.data(validation=0, batch=BATCH, subset=size.images, augment=Augment(**case.augment))
     dataset = data.load()
     _write_images(dataset, folder / "images.npz")
-    _write_job(case, size, dataset, folder / "job.json")
-    torch.manual_seed(SEED)
+    _write_job(case, size, dataset, folder / "job.json", seed=seed)
+    torch.manual_seed(seed)
     save_weights(_network(case.student, dataset).network, folder / "student.safetensors")
-    _train_teacher(case, size, folder)
+    _train_teacher(case, size, folder, teachers or folder / "teacher")
     models = {role: {**form, "weights": str(folder / f"{role}.safetensors")} for role, form in case.roles.items()}
     method = {"name": "kd", "temperature": SETTINGS["temperature"], "hard_weight": SETTINGS["hard_weight"]}
     recipe = _recipe(case, size, models=models, method=method, epochs=size.epochs, schedule="constant")
     if case.data is Cifar10:
         _write_binary(folder / "images.npz", dataset.classes, folder / "cifar-10-batches-bin")
         recipe["data"]["root"] = str(folder)
-    recipe["evaluate"]["batch"] = BATCH
+    recipe["evaluate"]["batch"], recipe["train"]["seed"] = BATCH, seed
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     return dataset
 
@@ -156,7 +164,7 @@ def _write_binary(images: Path, classes: Sequence[str], folder: Path) -> None:
     (folder / "batches.meta.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
 
 
-def _write_job(case: Case, size: Size, dataset: Dataset, path: Path) -> None:
+def _write_job(case: Case, size: Size, dataset: Dataset, path: Path, *, seed: int) -> None:
     job = {
         **{role: {"name": form["name"], "arguments": _arguments(form)} for role, form in case.roles.items()},
         **SETTINGS,
@@ -167,14 +175,14 @@ def _write_job(case: Case, size: Size, dataset: Dataset, path: Path) -> None:
         "augment": dict(case.augment),
         "batch": BATCH,
         "epochs": size.epochs,
-        "seed": SEED,
+        "seed": seed,
         "workers": WORKERS,
     }
     path.write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
 
 
-def _train_teacher(case: Case, size: Size, folder: Path) -> None:
-    recipe, runs = folder / "teacher.yaml", folder / "teacher"
+def _train_teacher(case: Case, size: Size, folder: Path, runs: Path) -> None:
+    recipe = folder / "teacher.yaml"
     models, method = {"student": dict(case.teacher)}, {"name": "supervised"}
     plain = _recipe(case, size, models=models, method=method, epochs=size.teacher_epochs, schedule="cosine")
     recipe.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
