@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from limbeck.losses.pooling import pooled
+from limbeck.losses.precision import wide
 
 Ask = Callable[[int, Int64[Tensor, " r"]], Tensor]
 """(number of a specialist, rows of the batch) -> its logits [r k + 1] for these rows, the dustbin last."""
@@ -83,7 +84,7 @@ def combined(
         subsets: for each specialist the numbers of its classes.
         top: how many of the generalist's classes decide who is asked.
     """
-    log_mass = _wide(generalist).log_softmax(-1)
+    log_mass = wide(generalist).log_softmax(-1)
     count, classes = log_mass.shape
     outside = torch.ones(len(subsets), classes, dtype=torch.bool, device=log_mass.device)
     for member, subset in enumerate(subsets):
@@ -119,8 +120,3 @@ def check_subsets(subsets: Sequence[Sequence[int]]) -> None:
     for member, subset in enumerate(subsets):
         if not subset or len(set(subset)) < len(subset):
             raise ValueError(f"specialist {member}: expected at least one class, each once, got {list(subset)}")
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """In float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

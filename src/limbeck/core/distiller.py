@@ -50,6 +50,8 @@ class Distiller(nn.Module):
         self.nets = nn.ModuleDict(
             {role: Net(networks[role], task.run, taps=taps.get(role, ()), kind=kind) for role, kind in roles.items()}
         )
+        # the same again in a plain dict: torch looks up submodules slowly, and the terms ask in every step
+        self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
         shapes = {
             role: {path: tuple(tensor.shape) for path, tensor in self[role].probe(example).taps.items()}
@@ -96,11 +98,9 @@ class Distiller(nn.Module):
 
     def __getitem__(self, role: str) -> Net:
         """The network in a role."""
-        if role not in self.nets:
-            raise MethodError(f"no role {role!r}; {close(role, self.nets)}")
-        net = self.nets[role]
-        assert isinstance(net, Net)  # noqa: S101 - narrows the type
-        return net
+        if role not in self._by_role:
+            raise MethodError(f"no role {role!r}; {close(role, self._by_role)}")
+        return self._by_role[role]
 
     def gather(self, tensor: Tensor) -> Tensor:
         """All processes' tensors along the first axis, with gradient; the tensor itself on one process."""
@@ -125,8 +125,8 @@ class Distiller(nn.Module):
         try:
             return getattr(self.method, at.turn.terms)(self, batch, at)
         finally:
-            for role in self.nets:
-                self[role].forget()
+            for net in self._by_role.values():
+                net.forget()
 
     def _only_turn(self) -> At:
         turns = [(turn, stage) for stage in self.method.plan() for turn in stage.turns]

@@ -66,7 +66,6 @@ class Net(nn.Module):
         self.model = model
         self.kind = kind
         self.guest = False
-        self.calls = 0
         self.served: Served | None = None
         self._run = run
         self._compiled: tuple[Any, ...] = ()  # a tuple hides it from torch, which would take it for a submodule
@@ -112,12 +111,16 @@ class Net(nn.Module):
         return self.served(batch, until=until)
 
     @property
+    def calls(self) -> int:
+        """How often the network ran; the probe does not count."""
+        return self._taps.passes
+
+    @property
     def taps(self) -> tuple[str, ...]:
         """The tap paths."""
         return self._taps.paths
 
     def _pass(self, batch: Any, until: str | None, *, quiet: bool) -> ForwardPass:
-        self.calls += 1
         self._taps.start(until)
         output = None
         try:
@@ -146,7 +149,7 @@ class Net(nn.Module):
         finally:
             for module, mode in modes:
                 module.training = mode
-            self.calls -= 1
+            self._taps.passes -= 1
         return forward_pass
 
     @contextmanager

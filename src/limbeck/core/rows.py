@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses.precision import wide
+
 
 @dataclass(frozen=True)
 class Factored:
@@ -77,37 +79,31 @@ def over_rows(
         rows = max(1, block_bytes // (16 * len(logits.weight)))
         values = _Blocked.apply(terms, rows, other, student.targets, weights, logits.hidden, logits.weight, logits.bias)
         return dict(zip(terms, values, strict=True))
-    own, others = _at_least_float32(logits), _teacher_block(other)
+    own, others = wide(logits), _teacher_block(other)
     values = {name: term(own, others, student.targets) for name, term in terms.items()}
     if student.weights is None:  # the usual case, without a tensor of equal weights
-        return {name: value.sum() / max(len(value), 1) for name, value in values.items()}
+        return {name: value.mean() if value.shape[0] else value.sum() for name, value in values.items()}
     weights = _normalised(student.weights, hidden)
     return {name: (value * weights).sum() for name, value in values.items()}
 
 
 def _normalised(weights: Tensor | None, like: Tensor) -> Tensor:
     """Weights that sum to one (all zero when there are no rows, or none that counts)."""
-    wide = torch.promote_types(like.dtype, torch.float32)
+    dtype = torch.promote_types(like.dtype, torch.float32)
     if weights is None:
-        return torch.full((len(like),), 1 / max(len(like), 1), dtype=wide, device=like.device)
-    weights = weights.to(wide)
+        return torch.full((len(like),), 1 / max(len(like), 1), dtype=dtype, device=like.device)
+    weights = weights.to(dtype)
     return weights / weights.sum().clamp_min(1e-12)
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _teacher_block(logits: Tensor | Factored | None, rows: slice | None = None) -> Tensor | None:
     """Some rows, or all, without gradient."""
     if logits is None:
         return None
-    with torch.no_grad():
-        if isinstance(logits, Factored):
-            block = logits.block(rows or slice(None))
-        else:
-            block = logits if rows is None else logits[rows]
-        return _at_least_float32(block.detach())
+    if isinstance(logits, Factored):
+        with torch.no_grad():
+            return wide(logits.block(rows or slice(None)))
+    return wide((logits if rows is None else logits[rows]).detach())
 
 
 class _Blocked(torch.autograd.Function):
@@ -125,23 +121,23 @@ class _Blocked(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        wide = torch.promote_types(hidden.dtype, torch.float32)
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
         inputs = (hidden, weight, bias)
         # The weight's gradient sums over all rows: accumulate it in float32 whatever the weight's own type.
-        grads = [None if x is None or not x.requires_grad else torch.zeros_like(x, dtype=wide) for x in inputs]
-        values = hidden.new_zeros(len(terms), dtype=wide)
+        grads = [None if x is None or not x.requires_grad else torch.zeros_like(x, dtype=dtype) for x in inputs]
+        values = hidden.new_zeros(len(terms), dtype=dtype)
         for start in range(0, len(hidden), rows):
             block = slice(start, start + rows)
-            logits = F.linear(hidden[block], weight, bias).to(wide).detach().requires_grad_()
+            logits = F.linear(hidden[block], weight, bias).to(dtype).detach().requires_grad_()
             other, target = _teacher_block(teacher, block), None if targets is None else targets[block]
             with torch.enable_grad():
                 parts = [(term(logits, other, target) * weights[block]).sum() for term in terms.values()]
                 (slope,) = torch.autograd.grad(torch.stack(parts).sum(), logits)
             values += torch.stack([part.detach() for part in parts])
             if grads[0] is not None:
-                grads[0][block] = slope @ weight.to(wide)
+                grads[0][block] = slope @ weight.to(dtype)
             if grads[1] is not None:
-                grads[1] += slope.T @ hidden[block].to(wide)
+                grads[1] += slope.T @ hidden[block].to(dtype)
             if grads[2] is not None:
                 grads[2] += slope.sum(0)
         ctx.present = [grad is not None for grad in grads]

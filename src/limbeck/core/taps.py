@@ -48,7 +48,7 @@ class StopAtTap(Exception):
 
 
 class Taps:
-    """The hooks on one network.
+    """The hooks on one network, and how many passes they have seen (`passes`).
 
     Args:
         model: the network; a `Bridge` around it is looked through.
@@ -61,6 +61,7 @@ class Taps:
     def __init__(self, model: nn.Module, paths: Iterable[str]) -> None:
         network = inner(model)
         modules = dict(network.named_modules())
+        self.passes = 0
         self._recording = False
         self._until: str | None = None
         self._seen: dict[str, Tensor] = {}
@@ -94,6 +95,7 @@ class Taps:
     def start(self, until: str | None = None) -> None:
         """Record from now on; with `until`, the hook of that tap raises `StopAtTap`."""
         self.check(until)
+        self.passes += 1
         self._seen, self._versions, self._until, self._recording = {}, {}, until, True
 
     def check(self, until: str | None) -> None:

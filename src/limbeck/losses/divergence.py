@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses.precision import wide
+
 
 def soft_target_kl(
     student: Float[Tensor, "*n c"],
@@ -39,16 +41,32 @@ def soft_target_kl(
         >>> float(soft_target_kl(logits, logits, temperature=4.0))
         0.0
     """
+    rows = softened_kl(student, teacher, temperature=temperature) * temperature**2
+    return rows if reduction == "none" else rows.mean()
+
+
+def softened_kl(
+    student: Float[Tensor, "*n c"], teacher: Float[Tensor, "*n c"], *, temperature: float
+) -> Float[Tensor, "*n"]:
+    """KL(p ‖ q) of each row, with p and q as in `soft_target_kl`, but without the factor T².
+
+    Args:
+        student: logits.
+        teacher: logits of the same shape; they take no gradient.
+        temperature: T > 0.
+
+    Raises:
+        ValueError: the temperature is not positive and finite, or the shapes differ.
+    """
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature: expected more than 0 and finite, got {temperature}")
     if student.shape != teacher.shape:
         raise ValueError(
             f"expected logits of one shape, got student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
         )
-    log_q = F.log_softmax(_wide(student) / temperature, dim=-1)
-    log_p = F.log_softmax(_wide(teacher.detach()) / temperature, dim=-1)
-    rows = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1) * temperature**2
-    return rows if reduction == "none" else rows.mean()
+    log_q = (wide(student) / temperature).log_softmax(-1)
+    log_p = (wide(teacher.detach()) / temperature).log_softmax(-1)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
 def logit_matching(
@@ -63,7 +81,7 @@ def logit_matching(
         teacher: logits of the same shape.
         reduction: "mean" over rows, or "none" for one value per row [*n].
     """
-    difference = _wide(student) - _wide(teacher.detach())
+    difference = wide(student) - wide(teacher.detach())
     centred = difference - difference.mean(-1, keepdim=True)
     rows = centred.square().mean(-1) / 2
     return rows if reduction == "none" else rows.mean()
@@ -82,13 +100,8 @@ def mean_distribution(
         temperature: T, at which the result will be used.
         mean: "geometric" is the mean of logits; "arithmetic" the logarithm of the mean of softmaxes, times T.
     """
-    stacked = _wide(torch.stack(list(logits)))
+    stacked = wide(torch.stack(list(logits)))
     if mean == "geometric":
         return stacked.mean(0)
-    log_p = F.log_softmax(stacked / temperature, dim=-1)
+    log_p = (stacked / temperature).log_softmax(-1)
     return temperature * (torch.logsumexp(log_p, 0) - math.log(len(stacked)))
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """In float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

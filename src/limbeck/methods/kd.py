@@ -36,7 +36,7 @@ from limbeck.core.plan import At
 from limbeck.core.rows import over_rows
 from limbeck.core.settings import settings
 from limbeck.core.task import HasRows
-from limbeck.losses.divergence import soft_target_kl
+from limbeck.losses.divergence import softened_kl
 
 
 @settings
@@ -72,5 +72,5 @@ class KD(Method):
         return terms | over_rows({"kd": self._soft}, nets.task.rows(student, batch), nets.task.rows(teacher, batch))
 
     def _soft(self, student: Tensor, teacher: Tensor, _targets: Tensor | None) -> Tensor:
-        rows = soft_target_kl(student, teacher, temperature=self.temperature, reduction="none")  # Eq. 1, T² · KL(p ‖ q)
-        return (1 - self.hard_weight) * rows
+        kl = softened_kl(student, teacher, temperature=self.temperature)  # Eq. 1
+        return (1 - self.hard_weight) * self.temperature**2 * kl

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.rows import Rows
 from limbeck.core.settings import settings
+from limbeck.losses.precision import wide
 
 UNLABELLED = -100
 """The label of an image without a label; torch's losses ignore it."""
@@ -43,14 +44,13 @@ class Classification:
 
         So that parts of a batch (micro-batches, processes) add up to the whole, however many of each are labelled.
         """
-        logits, labels = forward_pass.output, batch[1]
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits, labels = wide(forward_pass.output), batch[1]
         if labels.is_floating_point():
             labels = self._smoothed(labels.to(logits.dtype))
             total = F.cross_entropy(logits, labels, reduction="sum")
         else:
             total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return total / max(len(logits), 1)
+        return total / max(logits.shape[0], 1)
 
     def _smoothed(self, labels: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Torch would smooth a row of zeros (no label) into a uniform target; here it stays a row of zeros."""
@@ -59,7 +59,7 @@ class Classification:
 
     def size(self, batch: Any) -> int:
         """The number of images."""
-        return len(batch[0])
+        return int(batch[0].shape[0])
 
     def key(self, batch: Any) -> Int64[Tensor, " b"]:
         """The images' ids."""

@@ -11,6 +11,7 @@ a checkpoint needs no generator states and a resumed training ends with the bits
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy
@@ -124,7 +124,10 @@ class _Loop:
     timed: Timed
 
     def __post_init__(self) -> None:
-        self.world = self.accelerator.num_processes
+        # Accelerate looks these up anew, through its shared state, whenever it is asked
+        self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.device = self.accelerator.device
+        self.factor: float | None = None  # of the learning rates; new optimisers have had none
         found = [self.distiller[role].served for role in self.distiller.nets]
         self.served = [source for source in found if source is not None]
 
@@ -135,6 +138,7 @@ class _Loop:
         position.phase, position.step = phase, position.step if resumed else 0
         self.distiller.train()
         with self.timed(Section.SETUP):
+            self.factor = None
             self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
             self.max_norm = MaxNorm.of(self.distiller, stage, self.settings.max_norm)
         frozen = self._digests()
@@ -177,7 +181,7 @@ class _Loop:
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
         with self.timed(Section.DATA):
-            batch = to_device(batch, self.accelerator.device)
+            batch = to_device(batch, self.device)
             for source in self.served:
                 source.now(batch, self.record.position.total)
         if self.settings.compile:
@@ -198,7 +202,7 @@ class _Loop:
         sizes = [self.distiller.task.size(batch) for batch in micro]
         if self.world == 1:
             return [size / max(sum(sizes), 1) for size in sizes], sum(sizes)
-        total = torch.tensor(float(sum(sizes)), device=self.accelerator.device)
+        total = torch.tensor(float(sum(sizes)), device=self.device)
         total = self.accelerator.reduce(total, reduction="sum").clamp_min(1)
         return [size * self.world / total for size in sizes], sum(sizes) * self.world
 
@@ -229,19 +233,22 @@ class _Loop:
 
     def _set_rates(self, step: int, steps: int) -> float:
         factor = multiplier(self.settings.schedule, step, steps, steps_per_epoch=self.batches.steps_per_epoch)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
+        if factor != self.factor:
+            self.factor = factor
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["base_lr"] * factor
         return self.settings.optimizer.lr * factor
 
     def _seed(self, phase: int, step: int) -> None:
-        name = f"{self.settings.seed}/{self.accelerator.process_index}/{phase}/{step}"
-        seed = Random(name).getrandbits(63)  # noqa: S311 - not for secrets
+        # a hash, because seeding a generator to draw the seeds of others takes longer than all of them
+        name = f"{self.settings.seed}/{self.rank}/{phase}/{step}".encode()
+        seed = int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())
         # torch.manual_seed gives the same numbers, but notes a whole stack trace for every kind of device not in use.
         torch.default_generator.manual_seed(seed)
         random.seed(seed)  # a user's network may draw from these two
         numpy.random.seed(seed % 2**32)  # noqa: NPY002
-        if self.accelerator.device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.manual_seed_all(seed)
 
     def _digests(self) -> dict[str, str]:
@@ -266,5 +273,5 @@ class _Loop:
             return self.interrupts.asked
         if not agreed:
             return False
-        asked = torch.tensor(float(self.interrupts.asked), device=self.accelerator.device)
+        asked = torch.tensor(float(self.interrupts.asked), device=self.device)
         return bool(self.accelerator.reduce(asked, reduction="sum") > 0)

@@ -19,6 +19,9 @@ NOT_FINITE = (
     "look for bad values in the data."
 )
 
+_MOST_WAITING = 64
+"""Batches whose terms wait to be added up."""
+
 
 def scaled(value: Tensor, weight: Tensor | float) -> Tensor:
     """Value · weight, without the multiplication where the weight is known to be one."""
@@ -26,24 +29,39 @@ def scaled(value: Tensor, weight: Tensor | float) -> Tensor:
 
 
 class TermSums:
-    """Sums of loss terms over steps. Adding never waits for the device; reading does, once for all terms."""
+    """Sums of loss terms over steps. Adding never waits for the device; reading does, once for all terms.
+
+    A step only hands its terms over, and they are added up many at a time: for a small network the operations on single
+    numbers would take a per cent of the step.
+    """
 
     def __init__(self) -> None:
+        self._waiting: list[tuple[Mapping[str, Tensor], Tensor | float, bool]] = []
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, terms: Mapping[str, Tensor], *, weight: Tensor | float, counts: bool) -> None:
-        """Add a (micro-)batch's terms.
+        """Add a (micro-)batch's terms, after their backward pass, which frees all that they would keep alive.
 
         Args:
             terms: name -> scalar.
             weight: the batch's share of its step.
             counts: whether the batch completes a step.
         """
-        for name, value in terms.items():
-            part = scaled(value.detach(), weight)
-            self._sums[name] = self._sums[name] + part if name in self._sums else part
-            self._counts[name] = self._counts.get(name, 0) + counts
+        self._waiting.append((terms, weight, counts))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        parts: dict[str, list[Tensor]] = {}
+        for terms, weight, counts in self._waiting:
+            for name, value in terms.items():
+                parts.setdefault(name, []).append(scaled(value.detach(), weight))
+                self._counts[name] = self._counts.get(name, 0) + counts
+        for name, values in parts.items():
+            total = torch.stack(values).float().sum()
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+        self._waiting = []
 
     def read(self, *, where: str) -> dict[str, float]:
         """The means since the last reading.
@@ -51,9 +69,10 @@ class TermSums:
         Raises:
             TrainingError: a term is not finite.
         """
+        self._add_up()
         if not self._sums:
             return {}
-        values = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        values = torch.stack(list(self._sums.values())).tolist()
         means = {name: value / max(self._counts[name], 1) for name, value in zip(self._sums, values, strict=True)}
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:

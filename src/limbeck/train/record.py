@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -94,11 +94,22 @@ class Record:
         path = None if self._folder is None else self._folder / "metrics.jsonl"
         self._metrics = MetricsFile(path, keep_bytes=self.position.log_bytes)
         self._sums, self._last = TermSums(), dict[str, float]()
+        self._log_every, self._evaluate_every = (self._steps(every) for every in (settings.log, settings.evaluate))
+        self._checkpoint = self._interval(settings.checkpoint)
         self._samples, self._before = 0, self.position.seconds
         self._began = self._saved = self._read = time.monotonic()
         self.bar = TrainingProgress(title, total, start=self.position.total, visible=visible and self._main)
         if settings.trackers:
             accelerator.init_trackers(title.replace("/", "-"))
+
+    def _steps(self, interval: str) -> int:
+        return max(1, in_steps(interval, self._batches.steps_per_epoch))
+
+    def _interval(self, text: str) -> tuple[float, Literal["step", "second"]]:
+        number, unit = parse_length(text)
+        if unit in ("second", "minute"):
+            return number * (60 if unit == "minute" else 1), "second"
+        return self._steps(text), "step"
 
     def add(self, terms: Mapping[str, Tensor], *, weight: Tensor | float, completes: bool) -> None:
         """Add the terms of a micro-batch, and whether it completes its turn."""
@@ -117,24 +128,21 @@ class Record:
         if self._ema is not None:
             with self._timed(Section.AVERAGE):
                 self._ema.update()
-        logged = last or self._due(self._settings.log)
+        total = self.position.total
+        logged = last or total % self._log_every == 0
         if logged:
             self.log()
-        if last or self._due(self._settings.evaluate):
+        if last or total % self._evaluate_every == 0:
             self.evaluate()
-        self.bar.advance(self.position.total)
+        self.bar.advance(total)
         return logged
 
-    def _due(self, interval: str) -> bool:
-        """Whether an interval has passed: in work by the step, in time since the last checkpoint."""
-        number, unit = parse_length(interval)
-        if unit in ("second", "minute"):
-            return time.monotonic() - self._saved >= number * (60 if unit == "minute" else 1)
-        return self.position.total % max(1, in_steps(interval, self._batches.steps_per_epoch)) == 0
-
     def checkpoint_due(self) -> bool:
-        """Whether `train.checkpoint` asks for one now."""
-        return self._due(self._settings.checkpoint)
+        """Whether `train.checkpoint` asks for one now: in work by the step, in time since the last one."""
+        number, unit = self._checkpoint
+        if unit == "step":
+            return self.position.total % number == 0
+        return time.monotonic() - self._saved >= number
 
     def log(self) -> None:
         """Write and show the mean terms since the last time; raises TrainingError when one is not finite."""

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from limbeck.core.errors import RunError
 from limbeck.core.forward_pass import ForwardPass
+from limbeck.losses.precision import wide
 from limbeck.train.rowfile import CODES
 from limbeck.train.sampled import from_draws
 
@@ -103,7 +104,7 @@ def _top(logits: Float[Tensor, "*n c"], *, top: int, who: str) -> dict[str, Tens
     classes = logits.shape[-1]
     if top >= classes:
         raise RunError(f"{who}: top {top} of {classes} classes leaves no rest; expected at most {classes - 1}, or none")
-    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    log_p = wide(logits).log_softmax(-1)
     values, indices = log_p.topk(top, dim=-1)
     # from what is left, not as 1 - Σ p: that difference has no digits where the teacher is sure
     rest = log_p.scatter(-1, indices, -torch.inf).logsumexp(-1)
