@@ -26,7 +26,7 @@ from limbeck.methods.kd import KD
 
 @settings
 class Hinted(KD):
-    def taps(self):
+    def tapped(self):
         return {"student": ("layer1",), "teacher": ("1",)}
 
     def adapters(self, nets, shapes):

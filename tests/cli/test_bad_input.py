@@ -35,7 +35,7 @@ from limbeck.methods.kd import KD
 
 @settings
 class Tapped(KD):
-    def taps(self):
+    def tapped(self):
         return {"student": ("layer1",), "teacher": ("fc11",)}
 
 

@@ -15,6 +15,7 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.method import Method
 from limbeck.core.net import Kind
 from limbeck.methods import METHODS
+from limbeck.methods.fsp import FSP
 from limbeck.methods.kd import KD
 from limbeck.tasks.classification import Classification
 from little import conv_net, image_batch
@@ -31,16 +32,17 @@ def of_table(name: str) -> Method:
 
 @dataclass(frozen=True)
 class Case:
-    """A method, and how to make a distiller of it."""
+    """A method, and how to make a distiller of it; a frozen network is wider, unless it must not be."""
 
     name: str
     method: Method
+    frozen_width: int = 12
 
     def models(self, *, make: Callable[..., nn.Module] = conv_net, **arguments: Any) -> dict[str, nn.Module]:
-        """A network for each role that the method does not make itself; a frozen one is wider."""
+        """A network for each role that the method does not make itself."""
         kinds = {role: kind for role, kind in self.method.roles().items() if kind is not Kind.MOMENTUM}
         return {
-            role: make(12 if kind is Kind.FROZEN else 8, seed=seed, **arguments)
+            role: make(self.frozen_width if kind is Kind.FROZEN else 8, seed=seed, **arguments)
             for seed, (role, kind) in enumerate(sorted(kinds.items()))
         }
 
@@ -52,8 +54,12 @@ class Case:
             return Distiller(self.method, Classification(), models, image_batch(4))
 
 
-CASES = [Case(name, of_table(name)) for name in METHODS] + [
-    Case("hint", Hint()),
+EQUALLY_WIDE = {"fsp"}
+"""Methods that need as many channels in the teacher as in the student."""
+
+CASES = [Case(name, of_table(name), frozen_width=8 if name in EQUALLY_WIDE else 12) for name in METHODS] + [
+    Case("one-hint", Hint()),
+    Case("fsp-shuffled", FSP(shuffle=True), frozen_width=8),
     Case("staged", Staged()),
     Case("peers-sequential", Peers()),
     Case("peers-simultaneous", Peers(simultaneous=True)),

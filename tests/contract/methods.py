@@ -24,7 +24,7 @@ class Hint(Method):
     at: str = "2"
     weight: float = 1.0
 
-    def taps(self) -> Mapping[str, Sequence[str]]:
+    def tapped(self) -> Mapping[str, Sequence[str]]:
         return {"student": (self.at,), "teacher": (self.at,)}
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:

@@ -67,20 +67,23 @@ def test_a_staged_method_resumes_at_every_step_of_every_stage(tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def knows() -> dict[str, torch.Tensor]:
-    """A teacher's weights that knows the eight samples."""
-    teacher = conv_net(12, seed=3)
-    found = Distiller(Supervised(), Classification(), {"student": teacher}, image_batch())
-    fit(found, Cycle([image_batch()]), Train(length="150 steps", optimizer=Adam(lr=0.02)), progress=False)
-    return {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+def knows() -> dict[int, dict[str, torch.Tensor]]:
+    """By width the weights of a teacher that knows the eight samples."""
+    found = {}
+    for width in {case.frozen_width for case in CASES}:
+        teacher = conv_net(width, seed=3)
+        distiller = Distiller(Supervised(), Classification(), {"student": teacher}, image_batch())
+        fit(distiller, Cycle([image_batch()]), Train(length="150 steps", optimizer=Adam(lr=0.02)), progress=False)
+        found[width] = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    return found
 
 
 @every
-def test_eight_samples_can_be_learnt(case: Case, knows: dict[str, torch.Tensor]) -> None:
+def test_eight_samples_can_be_learnt(case: Case, knows: dict[int, dict[str, torch.Tensor]]) -> None:
     models = case.models()
     for role, kind in case.method.roles().items():
         if kind is Kind.FROZEN:
-            models[role].load_state_dict(knows)
+            models[role].load_state_dict(knows[case.frozen_width])
     found = case.distiller(models)
     train = Train(length="200 steps", optimizer=Adam(lr=0.02), schedule=Constant())
     fit(found, Cycle([image_batch()]), train, progress=False)

@@ -82,7 +82,7 @@ def test_members_have_scopes_of_their_own() -> None:
 
 def test_roles_taps_and_needs_are_united() -> None:
     method = Compose(methods=(KD(), Hint(), Hint(at="5"), Hint()))
-    assert method.taps() == {"student": ("2", "5"), "teacher": ("2", "5")}
+    assert method.tapped() == {"student": ("2", "5"), "teacher": ("2", "5")}
     assert method.capabilities() == (HasRows,)
     assert set(Compose(methods=(KD(), Momentum())).roles()) == {"student", "teacher", "copy"}
 

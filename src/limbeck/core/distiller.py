@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError, close
-from limbeck.core.method import Method
+from limbeck.core.method import Method, Shape
 from limbeck.core.net import Kind, Net
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.task import Task
@@ -25,7 +25,7 @@ class Distiller(nn.Module):
         loss = sum(distiller((images, labels)).values())
 
     Args:
-        method: the method.
+        method: the method; the distiller's own `method` has nothing left open (`taps: auto`).
         task: the task.
         models: role -> network. A frozen one is left exactly as it came: parameters, buffers and, after `close`, mode.
         example: a batch of at least two samples, for one probe of shapes.
@@ -44,8 +44,9 @@ class Distiller(nn.Module):
         self.method = method
         self.task = task
         self._check_capabilities()
+        self.method = method = method.settled(models, lambda model: task.run(model, example))
         networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
-        roles, taps = dict(method.roles()), method.taps()
+        roles, taps = dict(method.roles()), method.tapped()
         self._check_roles(roles, networks)
         self.nets = nn.ModuleDict(
             {role: Net(networks[role], task.run, taps=taps.get(role, ()), kind=kind) for role, kind in roles.items()}
@@ -54,8 +55,7 @@ class Distiller(nn.Module):
         self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
         shapes = {
-            role: {path: tuple(tensor.shape) for path, tensor in self[role].probe(example).taps.items()}
-            for role in roles
+            role: {path: Shape.of(tensor) for path, tensor in self[role].probe(example).taps.items()} for role in roles
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Random(f"{seed}/adapters").getrandbits(63))  # noqa: S311 - not for secrets
@@ -103,12 +103,22 @@ class Distiller(nn.Module):
         return self._by_role[role]
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """All processes' tensors along the first axis, with gradient; the tensor itself on one process."""
+        """All processes' tensors along the first axis, with gradient; the tensor itself on one process.
+
+        Processes may hold different numbers of samples, as at the end of an epoch.
+        """
         if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
             return tensor
         from torch.distributed.nn.functional import all_gather
 
-        return torch.cat(all_gather(tensor))
+        sizes = [
+            torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(torch.distributed.get_world_size())
+        ]
+        torch.distributed.all_gather(sizes, torch.tensor([len(tensor)], device=tensor.device))
+        lengths = torch.cat(sizes).tolist()
+        missing = tensor.new_zeros(max(lengths) - len(tensor), *tensor.shape[1:])
+        parts = all_gather(torch.cat((tensor, missing)))
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def forward(self, batch: Any, at: At | None = None) -> dict[str, Tensor]:
         """The loss terms of one turn on a batch.

@@ -11,8 +11,22 @@ from limbeck.core.net import Kind, Net
 from limbeck.core.plan import At, Stage
 from limbeck.core.settings import settings
 
-Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
-"""role -> tap path -> shape on the example batch."""
+
+class Shape(tuple[int, ...]):
+    """The shape of a tapped tensor on the example batch; `nonnegative`: none of its values there is below zero."""
+
+    nonnegative: bool
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Shape:
+        """The shape of a tensor."""
+        shape = cls(tensor.shape)
+        shape.nonnegative = bool((tensor >= 0).all())
+        return shape
+
+
+Shapes = Mapping[str, Mapping[str, Shape]]
+"""role -> tap path -> shape on the example batch, in the order in which a pass reaches the taps."""
 
 
 @runtime_checkable
@@ -56,11 +70,20 @@ class Method:
         """Role -> kind of treatment. May depend on hyper-parameters."""
         return {"student": Kind.TRAINED, "teacher": Kind.FROZEN}
 
+    def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
+        """The method with decided what it leaves open (`taps: auto`), by a look at the networks; mostly itself.
+
+        Args:
+            models: role -> network, as given.
+            run: runs a network on the example batch.
+        """
+        return self
+
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """The network of each role, from the models given; `run(model)` runs a model on the example batch."""
         return models
 
-    def taps(self) -> Mapping[str, Sequence[str]]:
+    def tapped(self) -> Mapping[str, Sequence[str]]:
         """Role -> tap paths."""
         return {}
 

@@ -15,7 +15,7 @@ from torch.utils import _pytree
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
-from limbeck.core.taps import StopAtTap, Taps
+from limbeck.core.taps import StopAtTap, TapPath, Taps
 
 
 class Kind(StrEnum):
@@ -138,6 +138,10 @@ class Net(nn.Module):
         finally:
             seen = self._taps.stop()
         return ForwardPass(output, seen)
+
+    def at(self, tap: str) -> nn.Module:
+        """The module at a tap path."""
+        return inner(self.model).get_submodule(TapPath.parse(tap).module)
 
     def probe(self, batch: Any) -> ForwardPass:
         """One pass in eval mode without gradient, outside the memory, that checks the taps for in-place changes."""

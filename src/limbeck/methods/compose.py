@@ -56,6 +56,10 @@ class Compose(Method):
                     raise MethodError(f"compose: {name} wants the role {role!r} {kind}, another member {roles[role]}")
         return roles
 
+    def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
+        """Each member, settled."""
+        return replace(self, methods=tuple(method.settled(models, run) for method in self.methods))
+
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """Each member's changes, in order."""
         for method in self.methods:
@@ -67,11 +71,11 @@ class Compose(Method):
         found = {method.linear_at(role) for method in self.methods if role in method.roles()}
         return found.pop() if len(found) == 1 else None
 
-    def taps(self) -> Mapping[str, Sequence[str]]:
+    def tapped(self) -> Mapping[str, Sequence[str]]:
         """The union of the members' taps."""
         taps: dict[str, list[str]] = {}
         for method in self.methods:
-            for role, paths in method.taps().items():
+            for role, paths in method.tapped().items():
                 taps.setdefault(role, []).extend(paths)
         return {role: tuple(dict.fromkeys(paths)) for role, paths in taps.items()}
 

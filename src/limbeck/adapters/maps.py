@@ -1,0 +1,81 @@
+"""Features of any network as maps: tokens laid out as an image, vectors as one place, maps brought to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from limbeck.core.errors import MethodError
+from limbeck.core.outline import grid_of
+
+Size = tuple[int, int]
+
+
+def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
+    """Features as a map.
+
+    Args:
+        features: a map [b c h w], which is returned as it is; tokens [b n d], whose square grid is laid out as an image
+            and whose class tokens, which come first, are left out; or a vector [b c], which becomes one place.
+
+    Raises:
+        MethodError: the features have another form.
+
+    Example:
+        >>> import torch
+        >>> as_map(torch.rand(2, 65, 192)).shape
+        torch.Size([2, 192, 8, 8])
+    """
+    height, width = map_size(tuple(features.shape))
+    if features.ndim == 3:
+        return features[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
+    return features if features.ndim == 4 else features[:, :, None, None]
+
+
+def map_size(shape: tuple[int, ...]) -> Size:
+    """Height and width of `as_map`'s result; raises MethodError where there is none."""
+    if len(shape) == 4:
+        return shape[2], shape[3]
+    if len(shape) == 2:
+        return 1, 1
+    grid = grid_of(shape[1]) if len(shape) == 3 else None
+    if grid is None:
+        raise MethodError(
+            f"features of shape {shape} cannot be laid out as a map; expected [b c h w], [b c], or tokens [b n d] "
+            "whose number is a square, with at most two class tokens before them"
+        )
+    return grid
+
+
+def map_channels(shape: tuple[int, ...]) -> int:
+    """The channels of `as_map`'s result."""
+    return shape[2] if len(shape) == 3 else shape[1]
+
+
+def resized(features: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b c i j"]:
+    """The map at another size: means of its places where it shrinks, bilinear between them where it grows."""
+    if tuple(features.shape[2:]) == size:
+        return features
+    smaller = min(features.shape[2], size[0]), min(features.shape[3], size[1])
+    features = F.adaptive_avg_pool2d(features, smaller)
+    return features if smaller == size else F.interpolate(features, size, mode="bilinear", align_corners=False)
+
+
+def at_one_size(student: Tensor, teacher: Tensor) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b d h w"]]:
+    """Both features as maps of the smaller size of the two."""
+    own, other = as_map(student), as_map(teacher)
+    size = min(own.shape[2], other.shape[2]), min(own.shape[3], other.shape[3])
+    return resized(own, size), resized(other, size)
+
+
+def check_maps(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
+    """Every tap gives something that can be laid out as a map; raises MethodError with the tap's name otherwise."""
+    for role, taps in shapes.items():
+        for path, shape in taps.items():
+            try:
+                map_size(shape)
+            except MethodError as error:
+                raise MethodError(f"tap {path!r} of the {role}: {error}") from None

@@ -1,0 +1,196 @@
+"""The outline of a network: which of its modules give feature maps or tokens, and where its stages end.
+
+One example pass with a hook on every module tells the order of the modules and the shapes they give. The network is
+then cut into *units*, from the root downwards: a module is one unit, unless
+
+    it gives no single map [b c h w] or sequence of tokens [b n d] (a whole network, an encoder that gives a record),
+    it makes maps more than twice smaller (several stages in one container, such as `features`), or
+    it is a sequence of modules on tokens (the blocks of a transformer),
+
+in which case the modules that it calls take its place. So a residual stage is one unit, and so is each block of a
+transformer. A *stage* ends at the last unit of one map size; a network whose units all have one size, such as a
+transformer, has no stages, and is cut at equal depths instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.core.bridge import inner
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A module whose output can be tapped.
+
+    Args:
+        path: as in `named_modules()`.
+        kind: name of the module's class.
+        shape: of its output on the example, [b c h w] or [b n d].
+        size: height and width of the map; for tokens the square grid that they form, class tokens left out.
+        activates: whether the module is an activation, such as a ReLU.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    size: tuple[int, int]
+    activates: bool
+
+    @property
+    def channels(self) -> int:
+        """Of the map, or the width of a token."""
+        return self.shape[1] if len(self.shape) == 4 else self.shape[2]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The units of a network, and what lies inside of them.
+
+    Args:
+        units: in the order in which they run; empty if no module gives features.
+        inside: path of a unit -> the modules below it that give features, in the order in which they begin.
+    """
+
+    units: list[Unit]
+    inside: Mapping[str, list[Unit]]
+
+    @property
+    def stages(self) -> list[Unit]:
+        """The last unit of each map size, largest map first.
+
+        A 1×1 map is the pooled vector and no stage, and neither are maps that grow again, as those of a decoder do.
+        """
+        last: dict[int, Unit] = {}
+        for unit in self.units:
+            if unit.size != (1, 1) and unit.size[0] <= min(last, default=unit.size[0]):
+                last[unit.size[0]] = unit
+        return list(last.values())
+
+    def first_layer(self, stage: Unit) -> Unit | None:
+        """The first layer of a stage: the first activation that gives maps of its size, or else the first module.
+
+        It is looked for among the modules of the stage, or, where the stage is a single one, among the units of its
+        size before it; absent if there is none.
+        """
+        inside = [unit for unit in self.inside[stage.path] if unit.size == stage.size]
+        before = self.units[: self.units.index(stage)]
+        found = inside or [unit for unit in before if unit.size == stage.size]
+        return next((unit for unit in found if unit.activates), found[0] if found else None)
+
+
+def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
+    """The outline of a network.
+
+    Args:
+        model: a network; its modes and buffers are left as they are.
+        run: runs it on the example.
+    """
+    network = inner(model)
+    calls = _Calls(network)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), calls.watched():
+            run(model)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    units = [unit for path in calls.below("") for unit in calls.units(path)]
+    return Outline(units, {unit.path: calls.inside(unit.path) for unit in units})
+
+
+def grid_of(tokens: int) -> tuple[int, int] | None:
+    """The square grid that so many tokens form after at most two class tokens; absent if there is none.
+
+    >>> grid_of(197), grid_of(64), grid_of(198), grid_of(50)
+    ((14, 14), (8, 8), (14, 14), (7, 7))
+    """
+    for extra in range(3):
+        side = int(max(tokens - extra, 0) ** 0.5)
+        if side and side * side == tokens - extra:
+            return side, side
+    return None
+
+
+class _Calls:
+    """What an example pass called: the tree of calls, and the maps that came in and went out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._open: list[str] = []
+        self._children: dict[str, list[str]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}  # of the first map that came in
+        self._given: dict[str, Unit] = {}
+
+    def watched(self) -> ExitStack:
+        """A context in which the calls are recorded."""
+        stack = ExitStack()
+        for path, module in self._network.named_modules():
+            before = module.register_forward_pre_hook(lambda _m, inputs, path=path: self._enter(path, inputs))
+            after = module.register_forward_hook(lambda _m, _i, output, path=path: self._leave(path, output))
+            stack.callback(before.remove)
+            stack.callback(after.remove)
+        return stack
+
+    def _enter(self, path: str, inputs: Any) -> None:
+        calls = self._children.setdefault(self._open[-1], []) if self._open else []
+        if path not in calls:
+            calls.append(path)
+        size = _size(next((item for item in inputs if isinstance(item, Tensor)), None))
+        if size is not None:
+            self._sizes[path] = size
+        self._open.append(path)
+
+    def _leave(self, path: str, output: Any) -> None:
+        self._open.pop()
+        size = _size(output)
+        if size is not None:
+            module = self._network.get_submodule(path)
+            self._given[path] = Unit(path, type(module).__name__, tuple(output.shape), size, _activates(module))
+
+    def below(self, path: str) -> list[str]:
+        """The modules that a module called, in order."""
+        return self._children.get(path, [])
+
+    def units(self, path: str) -> list[Unit]:
+        """The units that a module is cut into."""
+        unit, children = self._given.get(path), self.below(path)
+        if children and (unit is None or self._shrinks(path, unit) or self._is_sequence_on_tokens(path, unit)):
+            return [part for child in children for part in self.units(child)]
+        return [] if unit is None else [unit]
+
+    def inside(self, path: str) -> list[Unit]:
+        """The modules below one that gave features, in the order in which they were called."""
+        found = []
+        for child in self.below(path):
+            found += [self._given[child]] if child in self._given else []
+            found += self.inside(child)
+        return found
+
+    def _shrinks(self, path: str, unit: Unit) -> bool:
+        return path in self._sizes and self._sizes[path][0] > 2 * unit.size[0]
+
+    def _is_sequence_on_tokens(self, path: str, unit: Unit) -> bool:
+        return len(unit.shape) == 3 and isinstance(self._network.get_submodule(path), nn.Sequential)
+
+
+def _activates(module: nn.Module) -> bool:
+    """Whether this is one of torch's or timm's activations, or a maxout."""
+    if next(module.parameters(), None) is not None:  # torch keeps its attention among the activations
+        return False
+    return "activation" in type(module).__module__ or type(module).__name__ == "Maxout"
+
+
+def _size(output: Any) -> tuple[int, int] | None:
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        return None
+    if output.ndim == 4:
+        return int(output.shape[2]), int(output.shape[3])
+    return grid_of(output.shape[1]) if output.ndim == 3 else None

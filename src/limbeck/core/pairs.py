@@ -1,0 +1,160 @@
+"""Which tap of the student learns from which tap of the teacher, and a proposal where nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+from torch import nn
+
+from limbeck.core.errors import MethodError
+from limbeck.core.method import Method, Nets, Shapes
+from limbeck.core.outline import Outline, Unit, outline
+from limbeck.core.settings import settings
+
+
+@settings
+class Pair:
+    """Two taps that belong together.
+
+    Args:
+        student: tap path.
+        teacher: tap path.
+    """
+
+    student: str
+    teacher: str
+
+
+Pairs = Literal["auto"] | Annotated[tuple[Pair, ...], Field(min_length=1)]
+"""Pairs from shallow to deep, or `auto`: the ends of equal stages, found when the networks are known."""
+
+
+T = TypeVar("T")
+
+
+def known(taps: T | Literal["auto"]) -> T:
+    """Taps that are decided; raises MethodError while they are still `auto`."""
+    if isinstance(taps, str):
+        raise MethodError("taps: auto is decided when a Distiller is made of the method; ask the `method` of that")
+    return taps
+
+
+@settings
+class Paired(Method):
+    """Base of methods that compare layers of the student with layers of the teacher, pair by pair.
+
+    Args:
+        taps: pairs of layers, from shallow to deep; `auto` = the ends of equal stages.
+    """
+
+    taps: Pairs = "auto"
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs; raises MethodError while they are still `auto`."""
+        return known(self.taps)
+
+    def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
+        """The ends of equal stages, where no taps are named."""
+        return replace(self, taps=proposed(models, run)) if self.taps == "auto" else self
+
+    def tapped(self) -> Mapping[str, Sequence[str]]:
+        """Both sides of the pairs, each tap once."""
+        taps = {"student": [pair.student for pair in self.pairs], "teacher": [pair.teacher for pair in self.pairs]}
+        return {role: tuple(dict.fromkeys(paths)) for role, paths in taps.items()}
+
+    def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
+        """None; but the pairs are looked at, because a teacher that is needed for nothing else stops at the last one.
+
+        Raises:
+            MethodError: the teacher reaches the tap of the last pair before that of another.
+        """
+        check_deepest(self.pairs[-1].teacher, [pair.teacher for pair in self.pairs], list(shapes["teacher"]))
+        return {}
+
+
+def check_deepest(last: str, named: Sequence[str], order: Sequence[str]) -> None:
+    """The tap that is named last is the one that the network reaches last, so that a pass which stops there has all.
+
+    Args:
+        last: tap path.
+        named: the taps that are needed.
+        order: all taps, in the order in which the network reaches them.
+
+    Raises:
+        MethodError: it is not.
+    """
+    reached = [path for path in order if path in set(named)]
+    if reached[-1] != last:
+        raise MethodError(
+            f"taps: expected layers from shallow to deep, but {last!r}, the last one, comes before {reached[-1]!r}"
+        )
+
+
+def proposed(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> tuple[Pair, ...]:
+    """Pairs for the roles `student` and `teacher`, from shallow to deep.
+
+    Args:
+        models: role -> network.
+        run: runs a network on the example.
+
+    Raises:
+        MethodError: a network gives no feature map and no tokens, so that there is nothing to propose.
+    """
+    found = outlines(models, run)
+    return tuple(Pair(student=s.path, teacher=t.path) for s, t in matched(found["student"], found["teacher"]))
+
+
+def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> dict[str, Outline]:
+    """The outlines of student and teacher.
+
+    Raises:
+        MethodError: one of them is missing, or gives no features.
+    """
+    missing = [role for role in ("student", "teacher") if role not in models]
+    if missing:
+        raise MethodError(
+            f"taps: auto needs a network for the role {missing[0]!r}; given: {', '.join(models) or 'none'}"
+        )
+    found = {role: outline(models[role], run) for role in ("student", "teacher")}
+    for role, one in found.items():
+        if not one.stages:
+            raise MethodError(
+                f"taps: auto finds neither a feature map [b c h w] nor tokens [b n d] in the {role} "
+                f"({type(models[role]).__name__}); name the taps"
+            )
+    return found
+
+
+def matched(student: Outline, teacher: Outline) -> list[tuple[Unit, Unit]]:
+    """Ends of stages that belong together, of the student and of the teacher, from shallow to deep.
+
+    With stages on both sides those whose maps are the same fraction of the network's largest one; if fewer than two
+    agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths, into as many
+    parts as the other one has stages, or into three.
+    """
+    own, other = student.stages, teacher.stages
+    if len(own) > 1 and len(other) > 1:
+        strides = {_stride(unit, other[0]): unit for unit in other}
+        common = [(unit, strides[_stride(unit, own[0])]) for unit in own if _stride(unit, own[0]) in strides]
+        count = min(len(own), len(other))
+        return common if len(common) > 1 else list(zip(own[-count:], other[-count:], strict=True))
+    parts = max(len(own), len(other))
+    parts = parts if parts > 1 else 3
+    sides = (one.stages if len(one.stages) > 1 else _cut(one.units, parts) for one in (student, teacher))
+    return list(zip(*sides, strict=True))
+
+
+def _stride(unit: Unit, first: Unit) -> int:
+    return round(first.size[0] / unit.size[0])
+
+
+def _cut(units: list[Unit], parts: int) -> list[Unit]:
+    """The last units of so many equal parts of the most frequent kind of unit: the blocks of a transformer."""
+    kinds = [(unit.kind, unit.shape) for unit in units]
+    usual = max(kinds, key=kinds.count)
+    blocks = [unit for unit in units if (unit.kind, unit.shape) == usual]
+    return [blocks[max(round((part + 1) * len(blocks) / parts) - 1, 0)] for part in range(parts)]
