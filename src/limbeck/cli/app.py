@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from limbeck.cli import cache, check, compare, evaluate, export, methods, recipes, report, reproduce, run, schema
+from limbeck.cli import cache, check, compare, evaluate, export, methods, recipes, report, reproduce, run, schema, taps
 
 app = typer.Typer(
     name="limbeck",
@@ -14,7 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verb in (run, compare, reproduce, check, evaluate, report, export, cache, methods, recipes, schema):
+for verb in (run, compare, reproduce, check, evaluate, report, export, cache, taps, methods, recipes, schema):
     name = verb.__name__.rpartition(".")[2]
     app.command(name)(getattr(verb, name))
 

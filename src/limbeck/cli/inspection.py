@@ -11,6 +11,7 @@ from limbeck.evaluate.cost import flops, parameters
 from limbeck.evaluate.memory import peak_memory
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.context import Context
+from limbeck.recipe.decided import decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.preflight import assemble
@@ -34,6 +35,7 @@ def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
     yield _networks(run, distiller, example)
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)
+    yield from (f"Note: {note}" for note in decided_notes(distiller, run.recipe.method))
     yield _plan(run, distiller, batches.steps_per_epoch)
     distiller.close()
 
@@ -78,7 +80,7 @@ def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
 
 
 def _plan(run: Run, distiller: Distiller, steps_per_epoch: int) -> Table:
-    stages = tuple(run.recipe.method.plan())
+    stages = tuple(distiller.method.plan())
     table = _table("\nPlan", "stage", "steps", "turn", "trains", "parameters")
     for stage, steps in zip(stages, stage_lengths(stages, run.train, steps_per_epoch), strict=True):
         for turn in stage.turns:

@@ -14,6 +14,7 @@ transformer, has no stages, and is cut at equal depths instead.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Unit:
         shape: of its output on the example, [b c h w] or [b n d].
         size: height and width of the map; for tokens the square grid that they form, class tokens left out.
         activates: whether the module is an activation, such as a ReLU.
+        tensor: number of the tensor; a container that passes on what its last module gave has that module's.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Unit:
     shape: tuple[int, ...]
     size: tuple[int, int]
     activates: bool
+    tensor: int
 
     @property
     def channels(self) -> int:
@@ -77,11 +80,14 @@ class Outline:
         """The first layer of a stage: the first activation that gives maps of its size, or else the first module.
 
         It is looked for among the modules of the stage, or, where the stage is a single one, among the units of its
-        size before it; absent if there is none.
+        size before it; absent if there is none but the last.
         """
-        inside = [unit for unit in self.inside[stage.path] if unit.size == stage.size]
         before = self.units[: self.units.index(stage)]
-        found = inside or [unit for unit in before if unit.size == stage.size]
+        sides = (self.inside[stage.path], before)
+        inside, before = (
+            [unit for unit in side if unit.size == stage.size and unit.tensor != stage.tensor] for side in sides
+        )
+        found = inside or before
         return next((unit for unit in found if unit.activates), found[0] if found else None)
 
 
@@ -128,6 +134,7 @@ class _Calls:
         self._children: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}  # of the first map that came in
         self._given: dict[str, Unit] = {}
+        self._tensors: dict[str, weakref.ref[Tensor]] = {}
 
     def watched(self) -> ExitStack:
         """A context in which the calls are recorded."""
@@ -153,7 +160,11 @@ class _Calls:
         size = _size(output)
         if size is not None:
             module = self._network.get_submodule(path)
-            self._given[path] = Unit(path, type(module).__name__, tuple(output.shape), size, _activates(module))
+            children = [child for child in self.below(path) if child in self._given]
+            passed_on = [self._given[child].tensor for child in children if self._tensors[child]() is output]
+            number = passed_on[0] if passed_on else len(self._given)
+            self._tensors[path] = weakref.ref(output)
+            self._given[path] = Unit(path, type(module).__name__, tuple(output.shape), size, _activates(module), number)
 
     def below(self, path: str) -> list[str]:
         """The modules that a module called, in order."""

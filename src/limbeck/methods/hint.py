@@ -58,16 +58,12 @@ class Hint(Paired):
         """One regressor per pair."""
         super().adapters(nets, shapes)
         check_maps(shapes)
-        return {
-            str(number): Regressor(
-                shapes["student"][pair.student],
-                shapes["teacher"][pair.teacher],
-                activation=activation_for(
-                    self.activation, nets["teacher"].at(pair.teacher), shapes["teacher"][pair.teacher]
-                ),
-            )
-            for number, pair in enumerate(self.pairs)
-        }
+        made: dict[str, nn.Module] = {}
+        for number, pair in enumerate(self.pairs):
+            student, teacher = shapes["student"][pair.student], shapes["teacher"][pair.teacher]
+            activation = activation_for(self.activation, nets["teacher"].at(pair.teacher), teacher)
+            made[f"regressor{number}"] = Regressor(student, teacher, activation=activation)
+        return made
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The label term, unless its weight is zero, and the sum of the hints."""

@@ -21,6 +21,7 @@ from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.batches import in_whole_epochs, training_loader
 from limbeck.recipe.cached import Teachers, check_stored
 from limbeck.recipe.context import Context
+from limbeck.recipe.decided import decided, decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.measure import Measurement, batches_of
@@ -115,9 +116,9 @@ class _Training:
         try:
             cached = isinstance(self.recipe.train.teacher_outputs, Cached)
             teachers = self._teachers(distiller, loader) if cached else None
-            self._announce()
+            self._announce(distiller)
             if self.main:
-                self._open(self.caches)
+                self._open(distiller, self.caches)
             if teachers is not None:
                 self._fill(teachers, example)
                 teachers.serve()
@@ -171,11 +172,10 @@ class _Training:
     def _evaluation(self, part: Part) -> Iterable[Any]:
         return batches_of(part, self.recipe, self.context.processes.device)
 
-    def _announce(self) -> None:
-        """What a person should know before training starts: what was bridged, and how good the teacher is here."""
-        for joined in self.joined.values():
-            for note in joined.notes:
-                self._say(note)
+    def _announce(self, distiller: Distiller) -> None:
+        """What a person should know before training starts: what was bridged and decided, how good the teacher is."""
+        for note in self._notes(distiller):
+            self._say(note)
         for role, split in product(self.frozen, self._held_out()[:1]):
             accuracy = measure(self._answers(role, split), self.dataset.classes)["accuracy"]
             name = network_name(self.run_, role)
@@ -207,15 +207,19 @@ class _Training:
             self.context.said.add(line)
             self.context.say(line)
 
-    def _open(self, caches: Mapping[str, Cache]) -> None:
+    def _notes(self, distiller: Distiller) -> list[str]:
+        bridged = [note for joined in self.joined.values() for note in joined.notes]
+        return [*bridged, *decided_notes(distiller, self.recipe.method)]
+
+    def _open(self, distiller: Distiller, caches: Mapping[str, Cache]) -> None:
         write_json(self.folder / "recipe.json", {"recipe": dict(self.run_.canonical), "run": self.run_.determining})
-        notes = [note for joined in self.joined.values() for note in joined.notes]
         upstream = {key: str(before.folder.name) for key, before in self.run_.upstream.items()}
         self.folder.update(
             state="unfinished",
             name=self.run_.name,
             seed=self.run_.seed,
-            notes=notes,
+            notes=self._notes(distiller),
+            decided=decided(distiller, self.recipe.method),
             upstream=upstream,
             teacher_outputs={role: cache.name for role, cache in caches.items()},
             versions=versions(),

@@ -55,6 +55,6 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
-    paths = [group["path"] for stage in recipe.method.plan() for group in distiller.param_groups(stage)]
+    paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined

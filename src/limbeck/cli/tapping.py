@@ -1,0 +1,156 @@
+"""What `limbeck taps` finds out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from torch import nn
+
+from limbeck.core.outline import Outline, Unit, outline
+from limbeck.core.pairs import matched
+from limbeck.data.dataset import Dataset
+from limbeck.data.loader import evaluation_batches
+from limbeck.evaluate.cka import alignments, most_alike
+from limbeck.evaluate.cost import parameters
+from limbeck.recipe.context import Context
+from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.graph import Run, network_name, plan
+from limbeck.recipe.models import Network
+from limbeck.recipe.networks import join
+from limbeck.recipe.resolve import resolve
+from limbeck.recipe.shipped import SUFFIXES, shipped
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A network that was looked at.
+
+    Args:
+        name: of the network.
+        network: with its bridge to the data.
+        outline: its units.
+        trained: whether it has weights from somewhere.
+    """
+
+    name: str
+    network: nn.Module
+    outline: Outline
+    trained: bool
+
+
+def look(teacher: str, student: str, data: str, *, batches: int, root: Path, context: Context) -> Iterator[Any]:
+    """Lines and tables for the console.
+
+    Args:
+        teacher: a network as in a recipe, or a recipe.
+        student: the same.
+        data: a data set as in a recipe.
+        batches: of images on which trained networks are compared.
+        root: the folder of all runs.
+        context: loads the data.
+    """
+    seen = {}
+    for role, form in (("teacher", teacher), ("student", student)):
+        run = _run(role, form, data, root)
+        dataset = context.dataset(run)
+        seen[role] = _seen(run, dataset, context)
+        yield _units(role, seen[role])
+    own, other = seen["student"], seen["teacher"]
+    if not own.outline.stages or not other.outline.stages:
+        yield "\nNothing to pair: a network without feature maps and without tokens."
+        return
+    pairs = matched(own.outline, other.outline)
+    yield from _proposal("by stage (this is what `taps: auto` takes)", pairs)
+    if own.trained and other.trained:
+        yield from _alike(own, other, islice(evaluation_batches(dataset.train, batch=BATCH), batches))
+    else:
+        lacking = " and ".join(role for role, one in seen.items() if not one.trained)
+        yield f"\nNot compared by what they see: no weights for the {lacking}."
+
+
+def _run(role: str, form: str, data: str, root: Path) -> Run:
+    """A run whose student is the network asked for."""
+    recipe = {
+        "data": yaml.safe_load(data),
+        "models": {"student": _form(form)},
+        "method": "supervised",
+        "report": False,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{role}.yaml"
+        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        return plan(resolve(path), seed=0, root=root)
+
+
+def _form(text: str) -> Any:
+    if text.endswith(SUFFIXES):
+        return {"from": str(Path(text).absolute())}
+    return {"from": text} if text in {one.name for one in shipped()} else yaml.safe_load(text)
+
+
+def _seen(run: Run, dataset: Dataset, context: Context) -> Seen:
+    form = run.recipe.models["student"]
+    joined = join(run, "student", dataset, frozen=False, data_of=context.dataset)
+    example = next(iter(evaluation_batches(dataset.train, batch=2)))
+    trained = bool(form.pretrained or form.weights) if isinstance(form, Network) else _finished(run)
+    return Seen(network_name(run), joined.network, outline(joined.network, lambda m: m(example[0])), trained)
+
+
+def _finished(run: Run) -> bool:
+    return all(RunFolder(before.folder).state == "finished" for before in run.upstream.values())
+
+
+def _units(role: str, seen: Seen) -> Table:
+    from rich.table import Table
+
+    title = f"\n{role.capitalize()}: {seen.name}, {parameters(seen.network):,} parameters"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    for column in ("module", "kind", "features", "stage"):
+        table.add_column(column)
+    ends = [unit.path for unit in seen.outline.stages]
+    for unit in seen.outline.units:
+        stage = f"end of stage {ends.index(unit.path) + 1}" if len(ends) > 1 and unit.path in ends else ""
+        table.add_row(unit.path, unit.kind, _shape(unit), stage)
+    return table
+
+
+def _shape(unit: Unit) -> str:
+    form = "{} channels, {}×{}" if len(unit.shape) == 4 else "tokens of {}, {}×{}"
+    return form.format(unit.channels, *unit.size)
+
+
+def _proposal(how: str, pairs: Sequence[tuple[Unit, Unit]]) -> Iterator[str]:
+    yield f"\n[bold]Proposed[/] {how}:\n"
+    yield "taps:"
+    for own, other in pairs:
+        yield f"  - {{student: {own.path}, teacher: {other.path}}}"
+
+
+def _alike(own: Seen, other: Seen, batches: Any) -> Iterator[Any]:
+    from rich.table import Table
+
+    rows = own.outline.stages if len(own.outline.stages) > 1 else own.outline.units
+    columns = other.outline.units
+    found = alignments((own.network, rows), (other.network, columns), batches)
+    table = Table(title="\nLinear CKA, rows of the student", title_justify="left", title_style="bold", box=None)
+    for heading in ("", *(unit.path for unit in columns)):
+        table.add_column(heading, justify="right" if heading else "left")
+    chosen = most_alike(found)
+    for unit, values, best in zip(rows, found.tolist(), chosen, strict=True):
+        cells = [f"[bold]{value:.2f}[/]" if index == best else f"{value:.2f}" for index, value in enumerate(values)]
+        table.add_row(unit.path, *cells)
+    yield table
+    yield from _proposal(
+        "by what the layers see", [(unit, columns[index]) for unit, index in zip(rows, chosen, strict=True)]
+    )
