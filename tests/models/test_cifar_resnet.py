@@ -25,6 +25,7 @@ def closed_form(depth: int, widths: tuple[int, ...], classes: int) -> int:
         ("resnet8", 8, NARROW, 0.08),
         ("resnet14", 14, NARROW, 0.18),
         ("resnet20", 20, NARROW, 0.28),
+        ("resnet26", 26, NARROW, 0.38),
         ("resnet32", 32, NARROW, 0.47),
         ("resnet44", 44, NARROW, 0.67),
         ("resnet56", 56, NARROW, 0.86),

