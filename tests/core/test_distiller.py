@@ -12,10 +12,12 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError, TapError
 from limbeck.core.method import Method
 from limbeck.core.net import Kind, digest
+from limbeck.core.pairs import Pair
 from limbeck.core.plan import Stage, Turn
 from limbeck.core.settings import settings
 from limbeck.core.task import CanSample
 from limbeck.methods.kd import KD
+from limbeck.methods.similarity_preserving import SimilarityPreserving
 from limbeck.tasks.classification import Classification
 from little import changed, conv_net, image_batch, steps_by_hand, values
 
@@ -278,3 +280,18 @@ def test_a_role_that_is_not_trained_shares_no_parameter_with_one_that_is(kind: K
     shared = conv_net()
     with pytest.raises(MethodError, match=r"'teacher'.*'student'.*share parameters.*deepcopy"):
         Distiller(Pair(), Classification(), {"student": shared, "teacher": shared}, image_batch())
+
+
+def test_a_tap_that_never_runs_is_named() -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(4, 3), nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    method = SimilarityPreserving(taps=(Pair(student="unused", teacher="used"),))
+    models = {"student": Partly(), "teacher": Partly()}
+    with pytest.raises(TapError, match="'unused' is a module of the student, but does not run"):
+        Distiller(method, Classification(), models, (torch.rand(2, 4), torch.zeros(2, dtype=torch.int64)))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from limbeck.core.bridge import Bridge
 from limbeck.core.errors import MethodError
 from limbeck.core.net import Kind, Net, digest, held, still
 from little import changed, conv_net, image_batch, run, values
@@ -145,6 +146,13 @@ def test_still_restores_after_an_early_stop() -> None:
     guest.guest, before = True, values(guest.model)
     guest(image_batch(), until="2")
     assert changed(before, guest.model) == set()
+
+
+@pytest.mark.parametrize("tap", ["2", "2:input", "2#0", "2:input#0"])
+def test_the_module_at_a_tap_is_found_whatever_of_it_is_tapped(tap: str) -> None:
+    bridge = Bridge(conv_net(), mean=[0.5], std=[0.5])
+    student = Net(bridge, run, taps=(tap,), kind=Kind.TRAINED)
+    assert student.at(tap) is bridge.network[2]
 
 
 def test_the_probe_changes_nothing_and_is_not_remembered() -> None:

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from limbeck.core.bridge import Bridge
 from limbeck.core.errors import TapError
+from limbeck.core.net import Kind, Net
 from limbeck.core.taps import StopAtTap, TapPath, Taps
-from little import conv_net, image_batch
+from little import conv_net, image_batch, run
 
 
 class Pair(nn.Module):
@@ -164,3 +165,23 @@ def test_closed_taps_are_gone_from_the_network() -> None:
     taps.start()
     model(image_batch()[0])
     assert taps.stop() == {}
+
+
+class Shared(nn.Module):
+    """One ReLU that runs twice, and a module that never does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.relu, self.unused = nn.Linear(3, 3), nn.Linear(3, 3), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.two(self.relu(self.one(x))))
+
+
+def test_a_pass_until_a_module_that_runs_twice_stops_at_its_last_run() -> None:
+    batch = (torch.randn(4, 3),)
+    net = Net(Shared(), run, taps=["relu"], kind=Kind.FROZEN)
+    net.probe(batch)
+    whole = net(batch).taps["relu"]
+    net.forget()
+    assert torch.equal(net(batch, until="relu").taps["relu"], whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from limbeck.core.errors import MethodError
 from limbeck.core.outline import grid_of
+from limbeck.core.sections import Section
 
 Size = tuple[int, int]
 
@@ -71,11 +72,34 @@ def at_one_size(student: Tensor, teacher: Tensor) -> tuple[Float[Tensor, "b c h 
     return resized(own, size), resized(other, size)
 
 
-def check_maps(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
-    """Every tap gives something that can be laid out as a map; raises MethodError with the tap's name otherwise."""
-    for role, taps in shapes.items():
-        for path, shape in taps.items():
+def check_maps(taps: Mapping[str, Sequence[str]], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
+    """Each of these taps gives something that can be laid out as a map.
+
+    Args:
+        taps: role -> paths.
+        shapes: role -> path -> shape; of other taps too.
+
+    Raises:
+        MethodError: one does not; its name and shape are said.
+    """
+    for role, paths in taps.items():
+        for path in paths:
             try:
-                map_size(shape)
+                map_size(shapes[role][path])
             except MethodError as error:
                 raise MethodError(f"tap {path!r} of the {role}: {error}") from None
+
+
+def check_flows(sections: Sequence[Section], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
+    """The flow of every section has one shape in student and teacher; raises MethodError with both shapes otherwise."""
+    for number, section in enumerate(sections, start=1):
+        (own, other), (student, teacher) = (
+            [[map_channels(shapes[role][tap]) for tap in section.of(role)] for role in ("student", "teacher")],
+            (" to ".join(section.student), " to ".join(section.teacher)),
+        )
+        if own != other:
+            raise MethodError(
+                f"fsp: the flow of section {number} is {own[0]}×{own[1]} in the student ({student}) and "
+                f"{other[0]}×{other[1]} in the teacher ({teacher}); expected as many channels in both: choose other "
+                "taps, or `hint`, which has regressors"
+            )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class Maxout(nn.Module):
@@ -22,11 +24,24 @@ class Maxout(nn.Module):
         """A `pieces`-th of the channels."""
         largest, *others = x.unflatten(1, (-1, self.pieces)).unbind(2)
         for other in others:
-            # max(a, b) = a + relu(b - a), but for rounding; on a CPU this takes a third of the time of torch's maximum,
-            # forward and backward, and a sixth of that of its amax over an axis of two
-            largest = largest + F.relu(other - largest)
+            largest = _Larger.apply(largest, other) if torch.is_grad_enabled() else torch.maximum(largest, other)
         return largest
 
     def extra_repr(self) -> str:
         """Shown by `print`."""
         return f"pieces={self.pieces}"
+
+
+class _Larger(torch.autograd.Function):
+    """`torch.maximum`, on a CPU in a sixth of its time; where both are equal the first one learns."""
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        ctx.save_for_backward((other > one).to(one.dtype))
+        return torch.maximum(one, other)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        (is_other,) = ctx.saved_tensors
+        of_other = slope * is_other
+        return slope - of_other, of_other

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
-from limbeck.core.errors import MethodError, close
+from limbeck.core.errors import MethodError, TapError, close
 from limbeck.core.method import Method, Shape
 from limbeck.core.net import Kind, Net
 from limbeck.core.plan import At, Stage, Turn
@@ -54,14 +54,20 @@ class Distiller(nn.Module):
         # the same again in a plain dict: torch looks up submodules slowly, and the terms ask in every step
         self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
-        shapes = {
-            role: {path: Shape.of(tensor) for path, tensor in self[role].probe(example).taps.items()} for role in roles
-        }
+        shapes = {role: self._shapes(role, example) for role in roles}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Random(f"{seed}/adapters").getrandbits(63))  # noqa: S311 - not for secrets
             self.adapters.update(dict(method.adapters(self, shapes)))
         self._turn: Turn | None = None
         self.open_all()
+
+    def _shapes(self, role: str, example: Any) -> dict[str, Shape]:
+        """The shapes at a network's taps, in the order in which it reaches them; one pass on the example."""
+        shapes = {path: Shape.of(tensor) for path, tensor in self[role].probe(example).taps.items()}
+        for path in self[role].taps:
+            if path not in shapes:
+                raise TapError(f"tap {path!r} is a module of the {role}, but does not run; {close(path, shapes)}")
+        return shapes
 
     def _check_capabilities(self) -> None:
         for capability in self.method.capabilities():

@@ -150,6 +150,7 @@ class Net(nn.Module):
         try:
             forward_pass = self._pass(batch, None, quiet=True)
             self._taps.check_unchanged(dict(forward_pass.taps))
+            self._taps.remember_runs()
         finally:
             for module, mode in modes:
                 module.training = mode

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Unit:
         kind: name of the module's class.
         shape: of its output on the example, [b c h w] or [b n d].
         size: height and width of the map; for tokens the square grid that they form, class tokens left out.
+        learns: whether the module has parameters.
         activates: whether the module is an activation, such as a ReLU.
         tensor: number of the tensor; a container that passes on what its last module gave has that module's.
     """
@@ -43,6 +45,7 @@ class Unit:
     kind: str
     shape: tuple[int, ...]
     size: tuple[int, int]
+    learns: bool
     activates: bool
     tensor: int
 
@@ -59,10 +62,12 @@ class Outline:
     Args:
         units: in the order in which they run; empty if no module gives features.
         inside: path of a unit -> the modules below it that give features, in the order in which they begin.
+        side: height of the image that the network was given; absent if it was given something else.
     """
 
     units: list[Unit]
     inside: Mapping[str, list[Unit]]
+    side: int | None
 
     @property
     def stages(self) -> list[Unit]:
@@ -76,19 +81,21 @@ class Outline:
                 last[unit.size[0]] = unit
         return list(last.values())
 
+    def stride(self, unit: Unit) -> int:
+        """How many times smaller than the image, or else than the largest map, a unit's map is."""
+        return round((self.side or self.stages[0].size[0]) / unit.size[0])
+
     def first_layer(self, stage: Unit) -> Unit | None:
         """The first layer of a stage: the first activation that gives maps of its size, or else the first module.
 
-        It is looked for among the modules of the stage, or, where the stage is a single one, among the units of its
-        size before it; absent if there is none but the last.
+        It is looked for among the modules of the unit at which the stage ends, or, if there is no activation but the
+        last, in the units of its size before that; absent if the stage is a single module.
         """
-        before = self.units[: self.units.index(stage)]
+        before = [part for unit in self.units[: self.units.index(stage)] for part in (*self.inside[unit.path], unit)]
         sides = (self.inside[stage.path], before)
-        inside, before = (
-            [unit for unit in side if unit.size == stage.size and unit.tensor != stage.tensor] for side in sides
-        )
-        found = inside or before
-        return next((unit for unit in found if unit.activates), found[0] if found else None)
+        inside, before = ([u for u in side if u.size == stage.size and u.tensor != stage.tensor] for side in sides)
+        candidates = [*(unit for unit in inside + before if unit.activates), *inside, *before]
+        return candidates[0] if candidates else None
 
 
 def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
@@ -109,7 +116,7 @@ def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
         for module, mode in modes:
             module.training = mode
     units = [unit for path in calls.below("") for unit in calls.units(path)]
-    return Outline(units, {unit.path: calls.inside(unit.path) for unit in units})
+    return Outline(units, {unit.path: calls.inside(unit.path) for unit in units}, calls.side)
 
 
 def grid_of(tokens: int) -> tuple[int, int] | None:
@@ -135,6 +142,7 @@ class _Calls:
         self._sizes: dict[str, tuple[int, int]] = {}  # of the first map that came in
         self._given: dict[str, Unit] = {}
         self._tensors: dict[str, weakref.ref[Tensor]] = {}
+        self._numbers = count()
 
     def watched(self) -> ExitStack:
         """A context in which the calls are recorded."""
@@ -162,9 +170,16 @@ class _Calls:
             module = self._network.get_submodule(path)
             children = [child for child in self.below(path) if child in self._given]
             passed_on = [self._given[child].tensor for child in children if self._tensors[child]() is output]
-            number = passed_on[0] if passed_on else len(self._given)
+            number = passed_on[0] if passed_on else next(self._numbers)
             self._tensors[path] = weakref.ref(output)
-            self._given[path] = Unit(path, type(module).__name__, tuple(output.shape), size, _activates(module), number)
+            learns, kind = next(module.parameters(), None) is not None, type(module).__name__
+            shape, activates = tuple(output.shape), not learns and _activates(module)
+            self._given[path] = Unit(path, kind, shape, size, learns, activates, number)
+
+    @property
+    def side(self) -> int | None:
+        """Height of what the whole network was given."""
+        return self._sizes[""][0] if "" in self._sizes else None
 
     def below(self, path: str) -> list[str]:
         """The modules that a module called, in order."""
@@ -193,9 +208,7 @@ class _Calls:
 
 
 def _activates(module: nn.Module) -> bool:
-    """Whether this is one of torch's or timm's activations, or a maxout."""
-    if next(module.parameters(), None) is not None:  # torch keeps its attention among the activations
-        return False
+    """Whether a module without parameters is one of torch's or timm's activations, or a maxout."""
     return "activation" in type(module).__module__ or type(module).__name__ == "Maxout"
 
 

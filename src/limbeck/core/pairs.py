@@ -108,6 +108,11 @@ def proposed(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
     return tuple(Pair(student=s.path, teacher=t.path) for s, t in matched(found["student"], found["teacher"]))
 
 
+def middle(pairs: Sequence[Pair]) -> Pair:
+    """The pair in the middle; of an even number the earlier one."""
+    return pairs[(len(pairs) - 1) // 2]
+
+
 def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> dict[str, Outline]:
     """The outlines of student and teacher.
 
@@ -132,29 +137,30 @@ def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
 def matched(student: Outline, teacher: Outline) -> list[tuple[Unit, Unit]]:
     """Ends of stages that belong together, of the student and of the teacher, from shallow to deep.
 
-    With stages on both sides those whose maps are the same fraction of the network's largest one; if fewer than two
-    agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths, into as many
-    parts as the other one has stages, or into three.
+    With stages on both sides those of equal stride, whose maps are as many times smaller than the image; if fewer than
+    two agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths, into as
+    many parts as the other one has stages, or into three.
     """
     own, other = student.stages, teacher.stages
     if len(own) > 1 and len(other) > 1:
-        strides = {_stride(unit, other[0]): unit for unit in other}
-        common = [(unit, strides[_stride(unit, own[0])]) for unit in own if _stride(unit, own[0]) in strides]
+        strides = {teacher.stride(unit): unit for unit in other}
+        common = [(unit, strides[student.stride(unit)]) for unit in own if student.stride(unit) in strides]
         count = min(len(own), len(other))
         return common if len(common) > 1 else list(zip(own[-count:], other[-count:], strict=True))
     parts = max(len(own), len(other))
     parts = parts if parts > 1 else 3
-    sides = (one.stages if len(one.stages) > 1 else _cut(one.units, parts) for one in (student, teacher))
+    sides = (one.stages if len(one.stages) > 1 else _cut(one, parts) for one in (student, teacher))
     return list(zip(*sides, strict=True))
 
 
-def _stride(unit: Unit, first: Unit) -> int:
-    return round(first.size[0] / unit.size[0])
+def _cut(network: Outline, parts: int) -> list[Unit]:
+    """The last units of so many equal parts of the most frequent kind of unit: the blocks of a transformer.
 
-
-def _cut(units: list[Unit], parts: int) -> list[Unit]:
-    """The last units of so many equal parts of the most frequent kind of unit: the blocks of a transformer."""
-    kinds = [(unit.kind, unit.shape) for unit in units]
-    usual = max(kinds, key=kinds.count)
-    blocks = [unit for unit in units if (unit.kind, unit.shape) == usual]
+    Of kinds that are equally frequent, as in a transformer of one block, the one with most modules inside.
+    """
+    inside = {(unit.kind, unit.shape): len(network.inside[unit.path]) for unit in network.units}
+    kinds = [(unit.kind, unit.shape) for unit in network.units if unit.learns]
+    kinds = kinds or list(inside)
+    usual = max(kinds, key=lambda kind: (kinds.count(kind), inside[kind]))
+    blocks = [unit for unit in network.units if (unit.kind, unit.shape) == usual]
     return [blocks[max(round((part + 1) * len(blocks) / parts) - 1, 0)] for part in range(parts)]

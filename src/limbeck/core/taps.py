@@ -66,6 +66,8 @@ class Taps:
         self._until: str | None = None
         self._seen: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
+        self._runs: dict[str, int] = {}
+        self._usual: dict[str, int] = {}
         self.paths = tuple(dict.fromkeys(paths))
         self._handles = []
         for tap in [TapPath.parse(path) for path in self.paths]:
@@ -89,14 +91,15 @@ class Taps:
         tensor = items[tap.index]
         self._seen[tap.text] = tensor
         self._versions[tap.text] = tensor._version
-        if self._until == tap.text:
+        self._runs[tap.text] = self._runs.get(tap.text, 0) + 1
+        if self._until == tap.text and self._runs[tap.text] >= self._usual.get(tap.text, 1):
             raise StopAtTap
 
     def start(self, until: str | None = None) -> None:
         """Record from now on; with `until`, the hook of that tap raises `StopAtTap`."""
         self.check(until)
         self.passes += 1
-        self._seen, self._versions, self._until, self._recording = {}, {}, until, True
+        self._seen, self._versions, self._runs, self._until, self._recording = {}, {}, {}, until, True
 
     def check(self, until: str | None) -> None:
         """Raise TapError unless a pass can stop there."""
@@ -107,6 +110,10 @@ class Taps:
         """Stop recording and hand over what was recorded."""
         seen, self._seen, self._until, self._recording = self._seen, {}, None, False
         return seen
+
+    def remember_runs(self) -> None:
+        """A whole pass was just recorded: a pass `until` a module that runs several times stops at its last run too."""
+        self._usual = dict(self._runs)
 
     def check_unchanged(self, seen: dict[str, Tensor]) -> None:
         """Compare version counters with those at recording time. Eager mode only: compiled code has no such counters.

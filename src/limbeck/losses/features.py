@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses.precision import wide
+from limbeck.losses.precision import in_full, wide
 
 Reduction = Literal["mean", "none"]
 
@@ -57,7 +57,8 @@ def flow(first: Float[Tensor, "b m h w"], last: Float[Tensor, "b n i j"]) -> Flo
     first, last = wide(first), wide(last)
     size = min(first.shape[2], last.shape[2]), min(first.shape[3], last.shape[3])
     first, last = (x if tuple(x.shape[2:]) == size else F.adaptive_max_pool2d(x, size) for x in (first, last))
-    return torch.einsum("bmhw,bnhw->bmn", first, last) / (size[0] * size[1])
+    with in_full(first):
+        return torch.einsum("bmhw,bnhw->bmn", first, last) / (size[0] * size[1])
 
 
 def flow_loss(
@@ -129,7 +130,8 @@ def similarity(features: Float[Tensor, "b ..."]) -> Float[Tensor, "b b"]:
         features: of one layer, of any shape behind the batch.
     """
     flat = wide(features).flatten(1)
-    return F.normalize(flat @ flat.T, dim=1)
+    with in_full(flat):
+        return F.normalize(flat @ flat.T, dim=1)
 
 
 def similarity_loss(student: Float[Tensor, "b ..."], teacher: Float[Tensor, "b ..."]) -> Float[Tensor, ""]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
@@ -15,3 +17,8 @@ def wide(tensor: Tensor) -> Tensor:
     dtype = tensor.dtype
     # asked in this order because the usual case stands in every step
     return tensor if dtype is torch.float32 else tensor.to(torch.promote_types(dtype, torch.float32))
+
+
+def in_full(tensor: Tensor) -> AbstractContextManager[None]:
+    """A context in which mixed precision does not take products of such tensors back to half precision."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -52,7 +52,7 @@ class AttentionTransfer(Paired):
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
         """None; the taps are looked at."""
-        check_maps(shapes)
+        check_maps(self.tapped(), shapes)
         return super().adapters(nets, shapes)
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:

@@ -21,9 +21,9 @@ Symbols:
 The norm is summed over channels and averaged over places and examples. The soft term has no factor τ², and the label
 term no factor 1 - λ: this is the paper.
 
-Differs from the paper: KL takes the place of the cross-entropy H between soft targets, which has the same gradient and
-is zero at equality. The paper trains stage 1 until the validation error has not fallen for 100 epochs; here it has a
-share of the training. Its code starts λ at 5 in places where the text says 4; the text is followed.
+Differs from the paper: KL stands for the cross-entropy H between soft targets, which has the same gradient. The paper
+trains stage 1 until nothing has improved for 100 epochs; here it has a share of the training. Where its code starts λ
+at 5 and its text at 4, the text is followed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from limbeck.adapters.maps import as_map, check_maps
 from limbeck.adapters.regressor import Activation, ConvolutionalRegressor, Regressor, activation_for
 from limbeck.core.method import Method, Nets, Shapes
-from limbeck.core.pairs import Pair, known, proposed
+from limbeck.core.pairs import Pair, known, middle, proposed
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.rows import over_rows
 from limbeck.core.settings import settings
@@ -75,10 +75,7 @@ class FitNets(Method):
 
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """The ends of the middle stages, where no taps are named."""
-        if self.taps != "auto":
-            return self
-        pairs = proposed(models, run)
-        return replace(self, taps=pairs[(len(pairs) - 1) // 2])
+        return replace(self, taps=middle(proposed(models, run))) if self.taps == "auto" else self
 
     def tapped(self) -> Mapping[str, Sequence[str]]:
         """The guided layer and the hint layer."""
@@ -86,12 +83,12 @@ class FitNets(Method):
 
     @property
     def pair(self) -> Pair:
-        """The guided layer and the hint layer, once they are known."""
+        """The taps, once they are known."""
         return known(self.taps)
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
         """The regressor."""
-        check_maps(shapes)
+        check_maps(self.tapped(), shapes)
         student, teacher = shapes["student"][self.pair.student], shapes["teacher"][self.pair.teacher]
         kind = ConvolutionalRegressor if self.regressor == "convolution" else Regressor
         activation = activation_for(self.activation, nets["teacher"].at(self.pair.teacher), teacher)

@@ -37,9 +37,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.maps import as_map, check_maps, map_channels
+from limbeck.adapters.maps import as_map, check_flows, check_maps, map_channels
 from limbeck.adapters.orders import Orders
-from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.pairs import check_deepest, known
 from limbeck.core.plan import At, Stage, Turn
@@ -86,20 +85,10 @@ class FSP(Method):
         Raises:
             MethodError: a flow of the student and that of the teacher have different shapes, or a layer has no map.
         """
+        check_maps(self.tapped(), shapes)
+        check_flows(self.sections, shapes)
         for role, taps in self.tapped().items():
-            check_maps({role: {path: shapes[role][path] for path in taps}})
             check_deepest(self.sections[-1].of(role)[1], taps, list(shapes[role]))
-        for number, section in enumerate(self.sections, start=1):
-            own, other = (
-                tuple(map_channels(shapes[role][tap]) for tap in section.of(role)) for role in ("student", "teacher")
-            )
-            if own != other:
-                raise MethodError(
-                    f"fsp: the flow of section {number} is {own[0]}×{own[1]} in the student ({section.student[0]} to "
-                    f"{section.student[1]}) and {other[0]}×{other[1]} in the teacher ({section.teacher[0]} to "
-                    f"{section.teacher[1]}); expected as many channels in both, choose other taps, or `hint`, which "
-                    "has regressors"
-                )
         channels = {tap: map_channels(shapes["teacher"][tap]) for tap in self.tapped()["teacher"]}
         return {"orders": Orders(channels)} if self.shuffle else {}
 

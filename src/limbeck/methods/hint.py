@@ -57,7 +57,7 @@ class Hint(Paired):
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
         """One regressor per pair."""
         super().adapters(nets, shapes)
-        check_maps(shapes)
+        check_maps(self.tapped(), shapes)
         made: dict[str, nn.Module] = {}
         for number, pair in enumerate(self.pairs):
             student, teacher = shapes["student"][pair.student], shapes["teacher"][pair.teacher]

@@ -2,6 +2,7 @@
 
 experiment   what an experiment is: the runs it asks for, and how it judges them
 runner       the whole: plan, run, judge, write
+ensembles    what several finished networks answer together
 page         one self-contained HTML page per outcome
 together     several experiments under one name
 """
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from limbeck.reproduce.experiment import Experiment
 
 EXPERIMENTS = {
+    "fitnets2015-mnist": "fitnets2015.mnist:EXPERIMENT",
+    "fsp2017-cifar10": "fsp2017.cifar10:EXPERIMENT",
+    "fsp2017-transfer": "fsp2017.transfer:EXPERIMENT",
     "hinton2015-ensemble": "hinton2015.ensemble:EXPERIMENT",
     "hinton2015-missing-class": "hinton2015.missing_class:EXPERIMENT",
     "hinton2015-mnist": "hinton2015.mnist:EXPERIMENT",
@@ -28,6 +32,9 @@ EXPERIMENTS = {
 """Name -> `module of this room:attribute`."""
 
 DESCRIPTIONS = {
+    "fitnets2015-mnist": "a thin deep student by labels, soft targets, hints, both at once; and how deep it may be",
+    "fsp2017-cifar10": "flows first, then a third of a training; ensembles of shuffled students; a small student",
+    "fsp2017-transfer": "a teacher of CIFAR-10, a student of 100 classes, and back; beside fine-tuning",
     "hinton2015-ensemble": "ten networks, the means of their answers, and one network distilled from them",
     "hinton2015-missing-class": "a student that never saw a 3, then one that saw only 7s and 8s",
     "hinton2015-mnist": "a large net with dropout and jitter, a small one alone, the small one distilled at T = 20",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from limbeck.compare.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions
-from limbeck.losses.divergence import mean_distribution
 from limbeck.report.drawing import BAD, GOOD, LOOKS, MUTED
+from limbeck.reproduce.ensembles import Mean, mean_of
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER, alone, distilled, notes
 from limbeck.sweep.finished import Done
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEPT = 0.5
-Mean = Literal["arithmetic", "geometric"]
 MEANS: tuple[Mean, ...] = ("arithmetic", "geometric")
 
 
@@ -81,14 +80,6 @@ class EnsembleMnist:
 def count(scale: Scale) -> int:
     """Members of the ensemble."""
     return 4 if scale.quick else 10
-
-
-def mean_of(members: Sequence[Predictions], mean: Mean) -> Predictions:
-    """What an ensemble answers."""
-    ordered = [one.take(one.ids.argsort(stable=True)) for one in members]
-    first = ordered[0]
-    logits = mean_distribution([one.logits for one in ordered], mean=mean)
-    return Predictions(logits=logits, labels=first.labels, ids=first.ids)
 
 
 def _points(members: Errors, ensemble: Errors, one: Errors) -> Picture:

@@ -18,8 +18,9 @@ from limbeck.compare.noise import CLEAR
 from limbeck.evaluate.predictions import Predictions
 from limbeck.evaluate.speech import words
 from limbeck.report.drawing import BAD, GOOD, LOOKS
+from limbeck.reproduce.ensembles import mean_of
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
-from limbeck.reproduce.hinton2015.ensemble_mnist import KEPT, MEANS, count, mean_of
+from limbeck.reproduce.hinton2015.ensemble_mnist import KEPT, MEANS, count
 from limbeck.reproduce.hinton2015.frames import Gain, Right
 from limbeck.reproduce.hinton2015.setting import PAPER
 from limbeck.sweep.finished import Done

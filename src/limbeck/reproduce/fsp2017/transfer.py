@@ -1,0 +1,105 @@
+"""Transfer learning: the teacher knows one data set, the student learns another.
+
+Both ways between CIFAR-10 and 100 classes of Tiny ImageNet at the same size. The student has 20 layers and learns the
+teacher's flows on its own images. It is compared with a student that has as many steps on labels from random weights,
+and with the teacher itself, fine-tuned: its weights, a new classifier, as many steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limbeck.compare.noise import Errors
+from limbeck.report.drawing import BAD, GOOD, INK
+from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
+from limbeck.reproduce.fsp2017.cifar10 import better, shown
+from limbeck.reproduce.fsp2017.setting import PAPER, Size, cifar10, hundred, notes, recipe, size_of
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DATA: Mapping[str, Callable[[Size], dict[str, Any]]] = {"cifar10": cifar10, "hundred": hundred}
+NAMES = {"cifar10": "CIFAR-10", "hundred": "100 classes"}
+WAYS = {"alone": "random weights", "flow": "flows first", "tuned": "the teacher, fine-tuned"}
+_COLOURS = {"alone": BAD, "flow": GOOD, "tuned": INK}
+
+
+@dataclass(frozen=True)
+class FspTransfer:
+    """A teacher and three students for each direction."""
+
+    title: str = "Flows of a teacher of another data set help a student."
+    paper: str = f"{PAPER}, section 4.3"
+
+    def runs(self, scale: Scale) -> Sequence[Asked]:
+        """One teacher for each data set; each student once per seed."""
+        size = size_of(scale)
+        asked = [
+            Asked(
+                f"teacher-{name}", recipe(f"teacher-{name}", data(size), {"name": "resnet32"}, size.whole), seeds=(0,)
+            )
+            for name, data in DATA.items()
+        ]
+        for source, target in _directions():
+            data, before = DATA[target](size), {"recipe": f"teacher-{source}.yaml", "head": "refitted"}
+            flows = {"name": "fsp", "flow_share": 0.5}
+            student = {"name": "resnet20"}
+            asked += [
+                Asked(f"alone-{target}", recipe(f"alone-{target}", data, student, size.short)),
+                Asked(
+                    f"flow-{target}",
+                    recipe(f"flow-{target}", data, student, size.twice, method=flows, teacher={"from": before}),
+                ),
+                Asked(f"tuned-{target}", recipe(f"tuned-{target}", data, {"from": before}, size.short, rate=0.01)),
+            ]
+        return asked
+
+    def judge(self, done: Done, scale: Scale) -> Outcome:
+        """Accuracies on the student's data."""
+        errors = {(target, way): Errors.of(done.of(f"{way}-{target}")) for _, target in _directions() for way in WAYS}
+        teachers = {name: Errors.of(done.of(f"teacher-{name}")) for name in DATA}
+        lines = (
+            *(
+                Line(f"teacher, 32 layers, {NAMES[name]}: test accuracy", "–", shown(one))
+                for name, one in teachers.items()
+            ),
+            *(
+                Line(f"{NAMES[target]}, {WAYS[way]}: test accuracy", "–", shown(found))
+                for (target, way), found in errors.items()
+            ),
+        )
+        claims = tuple(
+            better(
+                errors[target, "flow"],
+                errors[target, "alone"],
+                f"From {NAMES[source]} to {NAMES[target]}: after equally many steps on labels, flows make it better",
+            )
+            for source, target in _directions()
+        )
+        other = "the paper transfers from ImageNet to birds, with a 34-layer teacher; its figures could not be read"
+        return Outcome(lines, claims, (_bars(errors),), (*notes(scale), other))
+
+
+def _directions() -> tuple[tuple[str, str], ...]:
+    """Data of the teacher, data of the student."""
+    return ("cifar10", "hundred"), ("hundred", "cifar10")
+
+
+def _bars(errors: Mapping[tuple[str, str], Errors]) -> Picture:
+    def draw(axes: Axes) -> None:
+        for place, ((_, way), found) in enumerate(errors.items()):
+            accuracy, colour = 100 * (1 - found.rate), _COLOURS[way]
+            axes.errorbar(place, accuracy, 100 * found.noise / found.images, color=colour, marker="o", capsize=4)
+        names = [f"{NAMES[target]}\n{way}" for target, way in errors]
+        axes.set_xticks(range(len(errors)), names)
+        axes.set(ylabel="test accuracy, %")
+
+    caption = "Means with their noise over seeds and test images."
+    return Picture("transfer", "Test accuracy on the student's data", caption, draw, width=420, height=300)
+
+
+EXPERIMENT = FspTransfer()

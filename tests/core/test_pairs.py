@@ -1,0 +1,130 @@
+"""Pairs of layers are named or found, and their order is checked."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+from torch import nn
+
+from limbeck.core.errors import MethodError
+from limbeck.core.pairs import Pair, Paired, check_deepest, known, proposed
+from little import conv_net, image_batch
+from little_vision import colour_batch, network, vit
+
+
+def found(student: nn.Module, teacher: nn.Module) -> list[tuple[str, str]]:
+    models = {"student": student, "teacher": teacher}
+    pairs = proposed(models, lambda net: net(colour_batch(2)[0]))
+    return [(pair.student, pair.teacher) for pair in pairs]
+
+
+def strided(*strides: int) -> nn.Sequential:
+    """One convolution per stride: modules 0, 1, …"""
+    return nn.Sequential(*(nn.Conv2d(3 if not n else 2, 2, stride, stride=stride) for n, stride in enumerate(strides)))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "pairs"),
+    [
+        ("resnet20", "resnet56", [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer3")]),
+        ("wrn_16_2", "resnet20", [("layer1", "layer1"), ("layer2", "layer2"), ("relu", "layer3")]),
+        ("resnet20", "vgg8", [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer3")]),
+        ("vgg8", "resnet20", [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer3")]),
+        # MobileNetV2 halves the image at once: its first stage has the stride of the others' second.
+        ("mobilenetv2", "resnet20", [("layer2", "layer2"), ("layer3", "layer3")]),
+        ("vgg8", "mobilenetv2", [("layer2", "layer2"), ("layer3", "layer3"), ("layer5", "layer5")]),
+    ],
+)
+def test_stages_of_equal_stride_belong_together(student: str, teacher: str, pairs: list[tuple[str, str]]) -> None:
+    assert found(network(student), network(teacher)) == pairs
+
+
+def test_a_stage_that_only_one_network_has_is_left_out() -> None:
+    # Strides 1, 2, 4, 8 of the student, and 1, 4, 8 of the teacher.
+    assert found(strided(1, 2, 2, 2), strided(1, 4, 2)) == [("0", "0"), ("2", "1"), ("3", "2")]
+
+
+def test_with_fewer_than_two_equal_strides_the_deepest_stages_belong_together() -> None:
+    # Strides 1, 4, 16 and 1, 2: only the first is equal.
+    assert found(strided(1, 4, 4), strided(1, 2)) == [("1", "0"), ("2", "1")]
+    assert found(strided(1, 2), strided(1, 4, 4)) == [("0", "1"), ("1", "2")]
+
+
+def test_a_transformer_is_cut_into_as_many_parts_as_the_other_network_has_stages() -> None:
+    transformer, thirds = vit(depth=12), ["blocks.3", "blocks.7", "blocks.11"]
+    stages = ["layer1", "layer2", "layer3"]
+    assert found(network("resnet20"), transformer) == list(zip(stages, thirds, strict=True))
+    assert found(transformer, network("resnet20")) == list(zip(thirds, stages, strict=True))
+    quarters = ["blocks.2", "blocks.5", "blocks.8", "blocks.11"]
+    assert [teacher for _, teacher in found(network("vgg8"), transformer)] == quarters
+
+
+def test_two_transformers_are_cut_at_equal_depths() -> None:
+    pairs = [("blocks.0", "blocks.3"), ("blocks.1", "blocks.7"), ("blocks.2", "blocks.11")]
+    assert found(vit(depth=3), vit(depth=12, width=32)) == pairs
+    assert [student for student, _ in found(vit(depth=6), vit(depth=3))] == ["blocks.1", "blocks.3", "blocks.5"]
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_network_without_features_is_named(role: str) -> None:
+    models = {"student": network("resnet20"), "teacher": network("resnet20")} | {role: network("mlp", hidden=[8])}
+    with pytest.raises(
+        MethodError, match=rf"neither a feature map.* nor tokens.* in the {role} \(Mlp\); name the taps"
+    ):
+        found(**models)
+
+
+@pytest.mark.parametrize(("given", "missing"), [("student", "teacher"), ("teacher", "student")])
+def test_a_missing_network_is_named(given: str, missing: str) -> None:
+    with pytest.raises(MethodError, match=f"taps: auto needs a network for the role '{missing}'; given: {given}"):
+        proposed({given: conv_net()}, lambda net: net(image_batch(2)[0]))
+
+
+def test_taps_that_are_not_decided_say_where_they_will_be() -> None:
+    with pytest.raises(MethodError, match="auto is decided when a Distiller is made of the method; ask the `method`"):
+        known("auto")
+    pairs = (Pair(student="a", teacher="b"),)
+    assert known(pairs) is pairs
+
+
+def test_a_paired_method_decides_only_what_is_open() -> None:
+    models = {"student": conv_net(), "teacher": conv_net(6)}
+    named = Paired(taps=(Pair(student="5", teacher="2"),))
+
+    def run(net: nn.Module) -> None:
+        net(image_batch(2)[0])
+
+    assert named.settled(models, run) is named
+    open_one = Paired()
+    assert open_one.settled(models, run).pairs == (Pair(student="2", teacher="2"), Pair(student="5", teacher="5"))
+    assert open_one.taps == "auto"
+    for ask in (lambda: open_one.pairs, open_one.tapped):
+        with pytest.raises(MethodError, match="auto is decided when"):
+            ask()
+
+
+def test_a_layer_in_two_pairs_is_tapped_once() -> None:
+    method = Paired(
+        taps=(Pair(student="2", teacher="5"), Pair(student="2", teacher="8"), Pair(student="5", teacher="8"))
+    )
+    assert method.tapped() == {"student": ("2", "5"), "teacher": ("5", "8")}
+
+
+@pytest.mark.parametrize("wrong", [(), "all", ({"student": "a"},), ({"student": "a", "teacher": "b", "tutor": "c"},)])
+def test_other_forms_of_taps_are_refused(wrong: object) -> None:
+    with pytest.raises(ValidationError):
+        Paired(taps=wrong)
+
+
+def test_the_last_tap_is_the_one_that_is_reached_last() -> None:
+    order = ["a", "b", "c", "d"]
+    check_deepest("c", ["a", "c"], order)
+    check_deepest("c", ["c", "b"], order)
+    message = "from shallow to deep, but 'b', the last one, comes before 'c'"
+    with pytest.raises(MethodError, match=message):
+        check_deepest("b", ["a", "c", "b"], order)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_short_transformers_are_cut_at_their_blocks(depth: int) -> None:
+    assert all(teacher.startswith("blocks.") for _, teacher in found(network("resnet8"), vit(depth=depth)))
