@@ -5,15 +5,16 @@ at a time with one thread each, because nothing is timed here. The cached way st
 a training of three epochs looks at the first three of eight views only, so it ends with the same bits.
 
 The verdict is that of a paired t-test against the better of the others: *worse* only if the whole 95 % interval of the
-mean difference lies below zero. Three pairs make that interval wide, so it is printed.
+mean difference lies below zero. Few pairs make that interval wide, so it is printed.
 
 What is finished is kept in `runs/peers/accuracy`, and an interrupted benchmark goes on there.
 
-    LIMBECK_DATA=... python benchmarks/peer_accuracy.py [--quick] [--only mlp-mnist]
+    LIMBECK_DATA=... python benchmarks/peer_accuracy.py [--quick] [--only mlp-mnist] [--seeds 3]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -24,23 +25,23 @@ from typing import Any
 
 from cached_views import compare
 from machine import machine
-from outcome import RESULTS, asked, keep, present_device, say, say_machine, write
+from outcome import RESULTS, keep, present_device, say, say_machine, write
 from peer_jobs import CASES, Case, Size, prepare, tested
 from peers import TORCHDISTILL, WAYS, WORK, install_torchdistill, timed
 from rich.console import Console
 from rich.table import Table
 
-SEEDS = (0, 1, 2)
+SEEDS = 3
 OURS, OTHERS = ("limbeck, bf16", "limbeck, bf16, cached"), (TORCHDISTILL, "tutorial loop")
 JOBS = 2
 
 
-def measure(case: Case, size: Size, folder: Path) -> dict[str, Any]:
+def measure(case: Case, size: Size, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """One case, every way and every seed."""
     case, console = replace(case, views=min(case.views, size.epochs)), Console()
     with console.status(f"{case.name}: training the teacher, unless it is there"):
         datasets = {
-            seed: prepare(case, size, folder / f"seed-{seed}", seed=seed, teachers=folder / "teacher") for seed in SEEDS
+            seed: prepare(case, size, folder / f"seed-{seed}", seed=seed, teachers=folder / "teacher") for seed in seeds
         }
 
     def one(asked: tuple[str, int]) -> float:
@@ -51,16 +52,16 @@ def measure(case: Case, size: Size, folder: Path) -> dict[str, Any]:
             (where / f"{name}.done").touch()
         return tested(case.student, way.weights(where), datasets[seed])
 
-    pairs = [(name, seed) for seed in SEEDS for name in (*OTHERS, *OURS)]
+    pairs = [(name, seed) for seed in seeds for name in (*OTHERS, *OURS)]
     with console.status(f"{case.name}: {len(pairs)} trainings, {JOBS} at a time"), ThreadPoolExecutor(JOBS) as pool:
         accuracies = dict(zip(pairs, pool.map(one, pairs), strict=True))
-    found = {name: [accuracies[name, seed] for seed in SEEDS] for name in (*OURS, *OTHERS)}
+    found = {name: [accuracies[name, seed] for seed in seeds] for name in (*OURS, *OTHERS)}
     best = max(OTHERS, key=lambda name: statistics.fmean(found[name]))
     return {
         "case": case.name,
         "images": size.images,
         "epochs": size.epochs,
-        "seeds": list(SEEDS),
+        "seeds": list(seeds),
         "teacher_accuracy": tested(case.teacher, folder / "seed-0" / "teacher.safetensors", datasets[0]),
         "accuracy": found,
         "best_of_others": best,
@@ -92,7 +93,11 @@ def _spread(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Train what is not trained yet, compare, print, write."""
-    wishes = asked("Accuracy of the same job, each way, over seeds.", cases=list(CASES), quick="on subsets")
+    parser = argparse.ArgumentParser(description="Accuracy of the same job, each way, over seeds.")
+    parser.add_argument("--only", choices=list(CASES), help="one case; it takes its place among the results")
+    parser.add_argument("--quick", action="store_true", help="on subsets; nothing is written into results")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, at least 2")
+    wishes = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that train
     device = present_device()
     install_torchdistill()
@@ -101,7 +106,7 @@ def main() -> None:
         case = CASES[name]
         size = case.quick if wishes.quick else case.full
         folder = WORK / "accuracy" / f"{name}-{size.images}-{size.teacher_epochs}"
-        found = measure(case, size, folder)
+        found = measure(case, size, folder, range(wishes.seeds))
         show(found)
         if wishes.quick:
             write(folder / "found.json", found)

@@ -8,12 +8,15 @@ Nothing is imported but the table of names; the sources are parsed. A test compa
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 from limbeck.methods import METHODS
 
+_YEAR = re.compile(r"\b(19|20)\d\d\b")
+"""A paragraph that names a year names a paper."""
 PAGE = Path(__file__).parent / "methods.md"
 HEAD = """\
 # Methods
@@ -33,7 +36,8 @@ def _index() -> Iterator[str]:
     yield "|---|---|---|"
     for name in METHODS:
         title, _, rest = _docstring(_tree(name)).partition("\n\n")
-        paper = rest.split("\n\n")[0] if "arXiv:" in rest.split("\n\n")[0] else ""
+        first = rest.split("\n\n")[0]
+        paper = first if _YEAR.search(first) else ""
         yield f"| [`{name}`](#{name}) | {title} | {paper.replace(chr(10), ' ')} |"
 
 
