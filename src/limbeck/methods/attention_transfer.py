@@ -41,7 +41,7 @@ class AttentionTransfer(Paired):
     Args:
         taps: pairs of layers, from shallow to deep; `auto` = the ends of equal stages.
         weight: β, of the sum over pairs.
-        power: p.
+        power: p, to which the absolute features are raised before they are summed.
         hard_weight: w_y, of the label term.
     """
 
