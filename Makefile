@@ -22,7 +22,7 @@ format: .venv/ready
 
 # On an idle machine, with LIMBECK_DATA set; an hour or two on two cores.
 benchmarks: .venv/ready
-	for name in import_time loader step_overhead cached_teacher cached_views peers; do \
+	for name in import_time loader step_overhead cached_teacher cached_views stop_at_hint faster_steps peers; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \
 	done
 

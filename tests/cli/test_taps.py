@@ -1,0 +1,178 @@
+"""`limbeck taps`: what networks offer, what is proposed, and that a recipe takes the proposal as it is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from running import limbeck, write
+
+CNN = """\
+data: {name: digits, batch: 64, subset: 200}
+models: {student: {name: cnn, width: 4}}
+method: supervised
+train: {length: 2 epochs, optimizer: {name: adamw, lr: 1e-2}}
+evaluate: {latency: false}
+report: false
+"""
+WIDER = "extends: cnn.yaml\nmodels: {student: {width: 6}}\n"
+HINT = """\
+extends: cnn.yaml
+models: {teacher: {from: wider.yaml}, student: {name: cnn, width: 4}}
+"""
+PAIRS = [{"student": f"layer{n}", "teacher": f"layer{n}"} for n in (1, 2, 3)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with recipes that nobody has run."""
+    monkeypatch.chdir(write(tmp_path, {"cnn.yaml": CNN, "wider.yaml": WIDER}))
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def proposals(shown: str) -> list[str]:
+    """The blocks of the output that begin with `taps:`, as they were printed."""
+    lines, found = shown.splitlines(), []
+    for number, line in enumerate(lines):
+        if line == "taps:":
+            end = next((n for n in range(number + 1, len(lines)) if not lines[n].startswith("  - ")), len(lines))
+            found.append("\n".join(lines[number:end]))
+    return found
+
+
+def rows(shown: str) -> list[list[str]]:
+    return [line.split() for line in shown.splitlines()]
+
+
+def test_modules_with_their_shapes_and_a_proposal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert limbeck("taps", "cnn", "{name: cnn, width: 4}") == 0
+    shown = capsys.readouterr().out
+    teacher, student = shown.split("Student: ")
+    for part, widths in ((teacher, (32, 64, 128)), (student, (4, 8, 16))):
+        for number, (channels, side) in enumerate(zip(widths, (8, 4, 2), strict=True), start=1):
+            expected = f"layer{number} Sequential {channels} channels, {side}×{side} end of stage {number}"
+            assert expected.split() in rows(part)
+    assert "Teacher: cnn, 94,186 parameters" in teacher
+    assert student.startswith("cnn, 1,702 parameters")
+    assert "what `taps: auto` takes" in shown
+    (proposal,) = proposals(shown)
+    assert yaml.safe_load(proposal) == {"taps": PAIRS}
+
+
+def test_a_recipe_takes_what_was_printed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert limbeck("taps", "{name: cnn, width: 6}", "{name: cnn, width: 4}") == 0
+    (proposal,) = proposals(capsys.readouterr().out)
+    indented = "\n".join(f"  {line}" for line in proposal.splitlines())
+    write(place, {"hint.yaml": f"{HINT}method:\n  name: hint\n{indented}\n"})
+    assert limbeck("check", "hint.yaml") == 0
+    shown = capsys.readouterr().out
+    assert "regressor2" in shown
+    assert "regressor3" not in shown
+    assert "auto took" not in shown
+
+
+def test_it_proposes_what_auto_takes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where depths differ: a third layer pairs with the last of its size, not with its number."""
+    deep = "{name: cnn, width: 6, depth: 5}"
+    assert limbeck("taps", deep, "{name: cnn, width: 4}") == 0
+    (proposal,) = proposals(capsys.readouterr().out)
+    assert yaml.safe_load(proposal) == {"taps": [*PAIRS[:2], {"student": "layer3", "teacher": "layer5"}]}
+    write(place, {"deep.yaml": f"extends: cnn.yaml\nmodels: {{student: {deep}}}\n"})
+    write(place, {"auto.yaml": HINT.replace("wider", "deep") + "method: {name: hint, taps: auto}\n"})
+    assert limbeck("check", "auto.yaml") == 0
+    assert "student layer1, layer2, layer3; teacher layer1, layer2, layer5" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "lacking"),
+    [
+        ("cnn", "{name: cnn, width: 4}", "no weights for the teacher and student"),
+        ("wider.yaml", "cnn.yaml", "no weights for the teacher and student"),  # nobody has run them
+        ("{name: cnn}", "trained.yaml", "no weights for the teacher."),
+        ("trained.yaml", "{name: cnn}", "no weights for the student."),
+    ],
+)
+def test_without_weights_it_says_whose_are_missing(
+    place: Path, capsys: pytest.CaptureFixture[str], teacher: str, student: str, lacking: str
+) -> None:
+    if "trained.yaml" in (teacher, student):
+        write(place, {"trained.yaml": CNN})
+        assert limbeck("run", "trained.yaml", "--quiet", "--set", "train.length=1 epochs") == 0
+        write(place, {"trained.yaml": CNN.replace("2 epochs", "1 epochs")})
+        capsys.readouterr()
+    before = sorted(place.rglob("*"))
+    assert limbeck("taps", teacher, student) == 0
+    shown = capsys.readouterr().out
+    assert lacking in shown
+    assert "CKA" not in shown
+    assert len(proposals(shown)) == 1
+    assert sorted(place.rglob("*")) == before  # nothing was trained
+
+
+def test_trained_networks_are_compared_by_what_they_see(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe in ("cnn.yaml", "wider.yaml"):
+        assert limbeck("run", recipe, "--quiet") == 0
+    capsys.readouterr()
+    assert limbeck("taps", "wider.yaml", "cnn.yaml", "--batches", "2") == 0
+    shown = capsys.readouterr().out
+    assert "no weights" not in shown
+    _, table = shown.split("Linear CKA, rows of the student")
+    found = {row[0]: row[1:] for row in rows(table) if row and row[0].startswith("layer") and len(row) == 5}
+    assert list(found) == ["layer1", "layer2", "layer3"]  # of the student: ends of stages; of the teacher: every unit
+    values = [[float(cell) for cell in row] for row in found.values()]
+    assert all(0 <= value <= 1 for row in values for value in row)
+    assert len({value for row in values for value in row}) > 6
+    by_stage, by_sight = (yaml.safe_load(text)["taps"] for text in proposals(shown))
+    assert by_stage == PAIRS
+    assert [pair["student"] for pair in by_sight] == list(found)
+
+
+def test_a_network_is_most_like_itself(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the very same weights on both sides every layer sees what it sees itself, and nothing more alike is found."""
+    assert limbeck("run", "cnn.yaml", "--quiet") == 0
+    capsys.readouterr()
+    assert limbeck("taps", "cnn.yaml", "cnn.yaml") == 0
+    shown = capsys.readouterr().out
+    _, table = shown.split("Linear CKA, rows of the student")
+    values = {row[0]: row[1:] for row in rows(table) if len(row) == 5}
+    assert [values[f"layer{n}"][n - 1] for n in (1, 2, 3)] == ["1.00"] * 3
+    assert yaml.safe_load(proposals(shown)[1]) == {"taps": PAIRS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "near"),
+    [
+        (("resnet2o", "cnn"), "teacher 'resnet2o'", "no network is called 'resnet2o'; close: resnet"),
+        (("cnn", "mpl"), "student 'mpl'", "no network is called 'mpl'; close: mlp"),
+        (("cnn", "{name: cnn, widht: 4}"), "student '{name: cnn, widht: 4}'", "no argument 'widht'; close: width"),
+        (("cnn", "cnn", "digitz"), "data 'digitz'", "no data set is called 'digitz'; close: digits"),
+        (("wyder.yaml", "cnn"), "teacher 'wyder.yaml'", "close: wider"),
+    ],
+)
+def test_a_wrong_name_gets_close_ones_and_no_file_of_ours(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], named: str, near: str
+) -> None:
+    assert limbeck("taps", *arguments) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert named in shown
+    assert near in shown
+    assert "taps.yaml" not in shown
+    assert "/tmp" not in shown.replace(str(place), "")
+
+
+@pytest.mark.parametrize(("teacher", "student"), [("cnn", "mlp"), ("mlp", "cnn")])
+def test_a_network_without_features_has_nothing_to_pair(
+    place: Path, capsys: pytest.CaptureFixture[str], teacher: str, student: str
+) -> None:
+    assert limbeck("taps", teacher, student) == 0
+    shown = capsys.readouterr().out
+    assert "Nothing to pair" in shown
+    assert proposals(shown) == []
+
+
+def test_no_batches_are_a_usage_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert limbeck("taps", "cnn", "cnn", "--batches", "0") == 2
+    assert "Usage" in capsys.readouterr().err
