@@ -44,14 +44,27 @@ class Hinted(KD):
 def teacher():
     torch.manual_seed(5)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+
+
+def maps():
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Conv2d(1, 6, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(54, 10))
 '''
 
-RECIPE = """\
-data: {name: digits, batch: 48, subset: 500, augment: {shift: 1, mixup: 0.2}, labelled: 200}
+HINTED = """\
 models:
   teacher: {name: "kill_code:teacher"}
   student: {name: mlp, hidden: [16], dropout: 0.3}
 method: {name: "kill_code:Hinted", temperature: 3.0}
+"""
+FITNETS = """\
+models:
+  teacher: {name: "kill_code:maps"}
+  student: {name: cnn, width: 4, depth: 2}
+method: {name: fitnets, hint_share: 0.4, taps: {student: layer2, teacher: "1"}}
+"""
+TRAINING = """\
+data: {name: digits, batch: 48, subset: 500, augment: {shift: 1, mixup: 0.2}, labelled: 200}
 train:
   length: 300 steps
   optimizer: {name: adamw, lr: 3e-3}
@@ -100,9 +113,11 @@ def curves(run: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [HINTED, FITNETS], ids=["own", "fitnets"])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path: Path, method: str) -> None:
     """Slow because every attempt is a process of its own that imports torch."""
-    whole, broken = (write(tmp_path / name, {"killed.yaml": RECIPE, "kill_code.py": CODE}) for name in ("one", "other"))
+    files = {"killed.yaml": method + TRAINING, "kill_code.py": CODE}
+    whole, broken = (write(tmp_path / name, files) for name in ("one", "other"))
     expected = finished(whole)
     draw = random.Random(7)
     # Metrics also have a line per evaluation. Before the first checkpoint, in either stage, and in the second again.

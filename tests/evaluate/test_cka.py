@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
 from limbeck.core.outline import Unit, outline
@@ -79,7 +80,8 @@ def test_features_that_say_nothing_are_like_nothing() -> None:
 
 
 def test_other_numbers_of_examples_are_refused() -> None:
-    with pytest.raises(ValueError, match="features of the same examples, got 6 and 7"):
+    # The annotations say so first where they are executed, as they are in these tests.
+    with pytest.raises((ValueError, TypeCheckError)):
         linear_cka(features(6, 3), features(7, 3))
 
 

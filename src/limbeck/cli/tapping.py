@@ -77,30 +77,34 @@ def look(teacher: str, student: str, data: str, *, batches: int, root: Path, con
         yield from _alike(own, other, islice(evaluation_batches(dataset.train, batch=BATCH), batches))
     else:
         lacking = " and ".join(role for role, one in seen.items() if not one.trained)
-        yield f"\nNot compared by what they see: no weights for the {lacking}."
+        yield f"\nNot compared by what they see: no weights for the {lacking}. A recipe has them when it has been run."
 
 
 def _run(role: str, form: str, data: str, root: Path) -> Run:
-    """A run whose student is the network asked for."""
-    recipe = {
-        "data": yaml.safe_load(data),
-        "models": {"student": _form(form)},
-        "method": "supervised",
-        "report": False,
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "taps.yaml"
-        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    """A run whose student is the network asked for.
+
+    Raises:
+        RecipeError: one of the arguments is wrong; it is said which.
+    """
+    student = {"from": form} if form.endswith(SUFFIXES) or form in {one.name for one in shipped()} else _read(form)
+    recipe = {"data": _read(data), "models": {"student": student}, "method": "supervised", "report": False}
+    # in the current folder, because that is what relative paths in the arguments mean
+    with tempfile.NamedTemporaryFile("w", dir=Path.cwd(), prefix=".taps-", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(recipe, file)
+        file.flush()
         try:
-            return plan(resolve(path), seed=0, root=root)
-        except RecipeError as error:  # that file is nobody's: say which of the arguments is wrong
-            raise RecipeError([f"{role} {form!r}, data {data!r}: {p.message}" for p in error.problems]) from None
+            return plan(resolve(file.name), seed=0, root=root)
+        except RecipeError as error:  # that file is nobody's
+            problems = [problem.message.replace("models.student", "network") for problem in error.problems]
+            raise RecipeError([f"{role} {form!r}, data {data!r}: {problem}" for problem in problems]) from None
 
 
-def _form(text: str) -> Any:
-    if text.endswith(SUFFIXES):
-        return {"from": str(Path(text).absolute())}
-    return {"from": text} if text in {one.name for one in shipped()} else yaml.safe_load(text)
+def _read(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise RecipeError([f"{text!r} is neither a name nor YAML: {told}"]) from None
 
 
 def _seen(run: Run, dataset: Dataset, context: Context) -> Seen:
@@ -146,7 +150,9 @@ def _alike(own: Seen, other: Seen, batches: Any) -> Iterator[Any]:
 
     rows = own.outline.stages if len(own.outline.stages) > 1 else own.outline.units
     columns = other.outline.units
-    found = alignments((own.network, rows), (other.network, columns), batches)
+    every = list(batches)
+    whole = [batch for batch in every if len(batch[0]) == BATCH] or every  # few images make any two layers look alike
+    found = alignments((own.network, rows), (other.network, columns), whole)
     table = Table(title="\nLinear CKA, rows of the student", title_justify="left", title_style="bold", box=None)
     for heading in ("", *(unit.path for unit in columns)):
         table.add_column(heading, justify="right" if heading else "left")

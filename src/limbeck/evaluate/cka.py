@@ -45,7 +45,8 @@ def alignments(
     Args:
         student: a network and its units.
         teacher: the same.
-        batches: images come first; a few hundred examples are enough.
+        batches: images come first; a few hundred examples are enough. Each counts the same, and few examples make any
+            two layers look alike, so a small last batch is better left out.
     """
     found = []
     for batch in batches:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
 from typing import Any
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.method import Method
+from limbeck.methods.compose import Compose
+from limbeck.recipe.plain import plain
 
 
 def decided(distiller: Distiller, asked: Method) -> dict[str, Any]:
-    """The method's hyper-parameters with nothing left open, as plain data; empty if the recipe left nothing open.
+    """The method with nothing left open, as a recipe would say it; empty if the recipe left nothing open.
 
     Args:
         distiller: of the run.
         asked: the method as the recipe has it.
     """
-    return asdict(distiller.method) if distiller.method != asked else {}
+    found: dict[str, Any] = plain(distiller.method, names={}) if distiller.method != asked else {}
+    return found
 
 
 def decided_notes(distiller: Distiller, asked: Method) -> list[str]:
-    """The same for a person."""
-    if distiller.method == asked:
-        return []
-    sides = [f"{role} {', '.join(paths)}" for role, paths in distiller.method.tapped().items()]
-    return [f"taps: auto took, from shallow to deep, {'; '.join(sides)}"]
+    """The same for a person: one line for each method whose taps were found."""
+    notes = []
+    for method in _settled(distiller.method, asked):
+        sides = "; ".join(f"{role} {', '.join(paths)}" for role, paths in method.tapped().items())
+        notes.append(f"taps: auto took for {type(method).__name__}, from shallow to deep, {sides}")
+    return notes
+
+
+def _settled(found: Method, asked: Method) -> Iterator[Method]:
+    """The methods, members of a composed one among them, that differ from what was asked for."""
+    if isinstance(found, Compose) and isinstance(asked, Compose):
+        for one, other in zip(found.methods, asked.methods, strict=True):
+            yield from _settled(one, other)
+    elif found != asked:
+        yield found

@@ -131,7 +131,8 @@ def _at_least(shuffled: Errors, shared: Errors) -> Claim:
 
 def curve(one: Finished, stage: str) -> list[tuple[int, float]]:
     """Steps within a stage, and the accuracy on the images held out after them."""
-    before = max((line["step"] for line in one.curves if line["stage"] != stage), default=0)
+    first = next(number for number, line in enumerate(one.curves) if line["stage"] == stage)
+    before = one.curves[first - 1]["step"] if first else 0
     return [
         (line["step"] - before, line["validation"]["accuracy"])
         for line in one.curves
