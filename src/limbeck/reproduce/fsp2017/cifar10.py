@@ -82,6 +82,7 @@ class FspCifar10:
             *(
                 Line(f"ensemble of {members}, {LABELS[label]}: test accuracy", paper, shown(together[label]))
                 for label, paper in (("teacher", "93.48 %"), ("flow", "93.26 %"), ("shuffled", "–"))
+                if members > 1
             ),
         )
         claims = [
