@@ -15,8 +15,12 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.method import Method
 from limbeck.core.net import Kind
 from limbeck.methods import METHODS
+from limbeck.methods.born_again import BornAgain
+from limbeck.methods.byot import BYOT
+from limbeck.methods.dml import DML
 from limbeck.methods.fsp import FSP
 from limbeck.methods.kd import KD
+from limbeck.methods.one import ONE
 from limbeck.tasks.classification import Classification
 from little import conv_net, image_batch
 
@@ -51,14 +55,37 @@ class Case:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             models = self.models(**arguments) if models is None else models
-            return Distiller(self.method, Classification(), models, image_batch(4))
+            found = Distiller(self.method, Classification(), models, image_batch(4))
+        if not arguments.get("batch_norm", True):
+            _leave_batch_norm_out(found.adapters)
+        return found
+
+
+def _leave_batch_norm_out(adapters: nn.Module) -> None:
+    """As the networks do that are asked for without it."""
+    for module in list(adapters.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
+
+    def normalises(self) -> bool:
+        """Whether the method itself, not its networks, normalises over the batch."""
+        found = self.distiller(batch_norm=False)
+        return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in found.modules())
 
 
 EQUALLY_WIDE = {"fsp"}
 """Methods that need as many channels in the teacher as in the student."""
 
-CASES = [Case(name, of_table(name), frozen_width=8 if name in EQUALLY_WIDE else 12) for name in METHODS] + [
+TRAINING = {name: method for name in METHODS if (method := of_table(name)).trains}
+"""The methods of limbeck that train something."""
+
+CASES = [Case(name, method, frozen_width=8 if name in EQUALLY_WIDE else 12) for name, method in TRAINING.items()] + [
+    Case("byot-ensemble", BYOT(delivers="ensemble")),
     Case("one-hint", Hint()),
+    Case("one-ungated", ONE(gate=False, delivers="ensemble")),
+    Case("dml-of-three-at-once", DML(peers=3, updates="simultaneous", target="mean", delivers="ensemble")),
+    *(Case(f"born_again-{variant}", BornAgain(variant=variant)) for variant in ("ban+l", "cwtm", "dkpp")),
     Case("fsp-shuffled", FSP(shuffle=True), frozen_width=8),
     Case("staged", Staged()),
     Case("peers-sequential", Peers()),

@@ -161,5 +161,5 @@ class Ragged(Method):
     def narrow(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         return {"head": nets.adapters["head"](nets["student"](batch).output).square().mean() * 0.1}
 
-    def deliver(self, nets: Nets, batches: Iterable[Any]) -> nn.Module:
+    def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
         return nn.Sequential(nets["student"].model, nets.adapters["head"])

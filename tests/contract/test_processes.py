@@ -24,7 +24,11 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(WORLD)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+ALIKE = [case for case in CASES if not case.normalises()]
+"""Batch statistics differ between processes by nature."""
+
+
+@pytest.mark.parametrize("case", ALIKE, ids=lambda case: case.name)
 def test_two_processes_equal_one(case: Case, states: list[dict[str, Any]]) -> None:
     first, second = states[0][case.name], states[1][case.name]
     torch.testing.assert_close(second, first, rtol=0, atol=0)

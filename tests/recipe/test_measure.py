@@ -12,7 +12,6 @@ from limbeck.core.errors import RunError
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
-from limbeck.recipe.measure import Measurement
 from limbeck.recipe.measure import tested_part as part_for_figures
 from limbeck.recipe.networks import delivered
 from running import finished, only
@@ -68,10 +67,7 @@ def test_costs_are_of_student_and_teacher(folder: RunFolder) -> None:
 
 def test_weights_that_are_damaged_say_what_to_do(folder: RunFolder, tmp_path: Path) -> None:
     planned = experiment(finished() / "kd.yaml", root=finished() / "runs").runs[0]
-    dataset = Context().dataset(planned)
-    network, _ = delivered(planned, dataset)
-    broken = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "run")))
+    broken = shutil.copytree(folder.path, tmp_path / folder.path.name)
     (broken / "student-last.safetensors").write_bytes(b"cut")
-    measurement = Measurement(planned.recipe, broken, dataset, student=network, frozen={}, device=torch.device("cpu"))
     with pytest.raises(RunError, match=r"student-last.safetensors is damaged .*--fresh"):
-        measurement.write()
+        delivered(replace(planned, root=tmp_path), Context().dataset(planned), "last")

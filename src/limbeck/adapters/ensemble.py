@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from limbeck.core.assembled import Assembled
 from limbeck.losses.divergence import mean_distribution
 
 
-class Ensemble(nn.Module):
+class Ensemble(Assembled):
     """The mean of several networks' class distributions.
 
     Args:
@@ -36,6 +37,19 @@ class Ensemble(nn.Module):
     def forward(self, images: Tensor) -> Float[Tensor, "b c"]:
         """Logits of the mean distribution."""
         return mean_distribution([m(images) for m in self.members], temperature=self.temperature, mean=self.mean)
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The members, by number."""
+        return {str(number): member for number, member in enumerate(self.members)}
+
+    def facts(self) -> dict[str, Any]:
+        """The kind of mean."""
+        return {"mean": self.mean, "temperature": self.temperature}
+
+    @classmethod
+    def assemble(cls, parts: Mapping[str, nn.Module], example: Tensor, **facts: Any) -> Ensemble:
+        """The same mean of networks built anew."""
+        return cls(parts.values(), **facts)
 
     def at(self, temperature: float) -> Ensemble:
         """The same members, averaged at another temperature."""

@@ -143,7 +143,7 @@ def _explain(planned: Experiment, context: Context) -> None:
     """Where distilling did not help in every seed, measure once why that may be; `collect` finds it among the notes."""
     known, key = planned.folder.read("run.json").get("reasons", {}), names_of(planned.all_runs)
     results = collect(planned.runs, planned.baselines, context)
-    if key in known or not results.gains or min(results.gains) > 0:
+    if key in known or not results.of("teacher") or not results.gains or min(results.gains) > 0:
         return
     from limbeck.compare.noise import Errors
     from limbeck.compare.reasons import findings

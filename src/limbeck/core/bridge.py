@@ -76,6 +76,12 @@ class Bridge(nn.Module):
         return logits + self.prior if self.training and self.prior is not None else logits
 
 
+def as_shown(model: nn.Module, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """Logits that a head gives beside the network, with what its bridge adds to the network's own in training mode."""
+    prior = model.prior if isinstance(model, Bridge) and model.training else None
+    return logits if prior is None else logits + prior
+
+
 def inner(model: nn.Module) -> nn.Module:
     """The user's own network inside a bridge (or the model itself)."""
     while isinstance(model, Bridge):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -17,6 +18,14 @@ from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.task import Task
 
 
+@contextmanager
+def _seeded(text: str) -> Iterator[None]:
+    """Torch's global generator begins at a number that follows from the text, and is afterwards as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(Random(text).getrandbits(63))  # noqa: S311 - not for secrets
+        yield
+
+
 class Distiller(nn.Module):
     """A method on a task with its networks.
 
@@ -29,7 +38,7 @@ class Distiller(nn.Module):
         task: the task.
         models: role -> network. A frozen one is left exactly as it came: parameters, buffers and, after `close`, mode.
         example: a batch of at least two samples, for one probe of shapes.
-        seed: seeds the initial weights of adapters.
+        seed: seeds the initial weights of adapters, and of what the method adds to its networks.
 
     Raises:
         MethodError: roles without a network, networks without a role, a capability that the task lacks, or a path in
@@ -45,7 +54,8 @@ class Distiller(nn.Module):
         self.task = task
         self._check_capabilities()
         self.method = method = method.settled(models, lambda model: task.run(model, example))
-        networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
+        with _seeded(f"{seed}/networks"):
+            networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
         roles, taps = dict(method.roles()), method.tapped()
         self._check_roles(roles, networks)
         self.nets = nn.ModuleDict(
@@ -55,10 +65,12 @@ class Distiller(nn.Module):
         self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
         shapes = {role: self._shapes(role, example) for role in roles}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(Random(f"{seed}/adapters").getrandbits(63))  # noqa: S311 - not for secrets
+        with _seeded(f"{seed}/adapters"):
             self.adapters.update(dict(method.adapters(self, shapes)))
+        self.reordered: list[tuple[Tensor, int, Tensor]] = []
+        """What `reorder` was called with since the step began."""
         self._turn: Turn | None = None
+        self.observed: dict[str, Tensor] = {}
         self.open_all()
 
     def _shapes(self, role: str, example: Any) -> dict[str, Shape]:
@@ -126,6 +138,30 @@ class Distiller(nn.Module):
         parts = all_gather(torch.cat((tensor, missing)))
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
+    def observe(self, name: str, value: Tensor) -> None:
+        """Record a number beside the loss terms, a mean over the batch; it is no part of the objective."""
+        self.observed[name] = value.detach()
+
+    @torch.no_grad()
+    def reorder(self, tensor: Tensor, axis: int, order: Tensor) -> None:
+        """Put the entries of a parameter or buffer in another order, for a method that sorts channels after a step.
+
+        What an optimiser or an average remembers of the tensor belongs to the old order. `fit` lets it follow; in a
+        loop of one's own, see `reordered` and `limbeck.train.reordering.reorder_states`.
+
+        Args:
+            tensor: is changed in place.
+            axis: along which.
+            order: [length of the axis], a permutation: entry i becomes what entry order[i] was.
+
+        Raises:
+            MethodError: the order is not as long as the axis.
+        """
+        if order.shape != (tensor.shape[axis],):
+            raise MethodError(f"reorder: axis {axis} of a tensor of shape {list(tensor.shape)}, by {len(order)} numbers")
+        tensor.copy_(tensor.index_select(axis, order))
+        self.reordered.append((tensor, axis, order))
+
     def forward(self, batch: Any, at: At | None = None) -> dict[str, Tensor]:
         """The loss terms of one turn on a batch.
 
@@ -138,6 +174,7 @@ class Distiller(nn.Module):
         """
         if at is None:
             at = self._only_turn()
+        self.observed = {}
         try:
             return getattr(self.method, at.turn.terms)(self, batch, at)
         finally:
@@ -171,6 +208,7 @@ class Distiller(nn.Module):
             epoch: passes over the data so far.
         """
         stage = stage or self.method.plan()[phase]
+        self.reordered.clear()
         at = None
         for turn in stage.turns:
             self.switch(turn)
@@ -253,9 +291,9 @@ class Distiller(nn.Module):
             raise MethodError(f"this state belongs to another distiller: missing {missing}, unexpected {extra}")
         self.load_state_dict(dict(state), strict=False)
 
-    def deliver(self, batches: Any = ()) -> nn.Module:
-        """The network that training was for."""
-        return self.method.deliver(self, batches)
+    def deliver(self, train: Iterable[Any] = (), validation: Iterable[Any] = ()) -> nn.Module:
+        """The network that training was for; see `Method.deliver`."""
+        return self.method.deliver(self, train, validation)
 
     def close(self) -> None:
         """Remove all hooks and give frozen networks their mode back."""

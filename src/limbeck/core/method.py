@@ -47,6 +47,12 @@ class Nets(Protocol):
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensor of all processes along its first axis, with gradient; the tensor itself on one process."""
 
+    def observe(self, name: str, value: Tensor) -> None:
+        """Record a number beside the loss terms; it is no part of the objective."""
+
+    def reorder(self, tensor: Tensor, axis: int, order: Tensor) -> None:
+        """Permute a parameter or buffer along an axis, and whatever an optimiser remembers of it."""
+
 
 @settings
 class Method:
@@ -62,6 +68,12 @@ class Method:
     uses_unlabelled: ClassVar[bool] = True
     """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
 
+    trains: ClassVar[bool] = True
+    """Whether anything is trained; if not, every network must come with its weights."""
+
+    composable: ClassVar[bool] = True
+    """Whether the student's output is an answer to its batch, so that other methods can share its pass."""
+
     def capabilities(self) -> tuple[type, ...]:
         """The capabilities that this method, with its hyper-parameters, asks of the task."""
         return self.needs
@@ -69,6 +81,10 @@ class Method:
     def roles(self) -> Mapping[str, Kind]:
         """Role -> kind of treatment. May depend on hyper-parameters."""
         return {"student": Kind.TRAINED, "teacher": Kind.FROZEN}
+
+    def alike(self) -> Mapping[str, str]:
+        """Role -> the role whose kind of network it gets in a recipe that gives it none; with weights of its own."""
+        return {}
 
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """The method with decided what it leaves open (`taps: auto`), by a look at the networks; mostly itself.
@@ -110,6 +126,19 @@ class Method:
     def after_step(self, nets: Nets, at: At) -> None:
         """Called once per step after its last turn: momentum networks, queues."""
 
-    def deliver(self, nets: Nets, batches: Iterable[Any]) -> nn.Module:
-        """What is evaluated, selected and exported: no adapter, no teacher."""
+    def uses_validation(self) -> bool:
+        """Whether `deliver` looks at the validation split; data without one is then an error before training."""
+        return False
+
+    def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
+        """What is evaluated, selected and exported: no adapter, no teacher.
+
+        It is a role's network, or one whose weights have the names and shapes of a network as it was given, or an
+        `Assembled`, which says what it is made of: others cannot be built again from their file.
+
+        Args:
+            nets: the distiller.
+            train: training batches, endless; empty when only the kind of network matters.
+            validation: batches of the validation split, as often as asked for; empty if there is none.
+        """
         return nets["student"].model

@@ -67,6 +67,8 @@ class Net(nn.Module):
         self.kind = kind
         self.guest = False
         self.served: Served | None = None
+        self.output_shape: tuple[int, ...] | None = None
+        """Of the output on the example, if it is a tensor."""
         self._run = run
         self._compiled: tuple[Any, ...] = ()  # a tuple hides it from torch, which would take it for a submodule
         self._taps = Taps(model, taps)
@@ -151,6 +153,7 @@ class Net(nn.Module):
             forward_pass = self._pass(batch, None, quiet=True)
             self._taps.check_unchanged(dict(forward_pass.taps))
             self._taps.remember_runs()
+            self.output_shape = _shape_of(forward_pass.output)
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -184,6 +187,10 @@ class Net(nn.Module):
                 module.training = mode
             for parameter, required in self._required:
                 parameter.requires_grad_(required)
+
+
+def _shape_of(output: Any) -> tuple[int, ...] | None:
+    return tuple(output.shape) if isinstance(output, Tensor) else None
 
 
 def _carries_gradient(batch: Any) -> bool:

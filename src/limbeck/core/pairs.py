@@ -134,6 +134,26 @@ def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
     return found
 
 
+def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[str]:
+    """The ends of a network's stages, or of three equal parts of one without stages, from shallow to deep.
+
+    Args:
+        model: the network.
+        run: runs a network on the example.
+
+    Raises:
+        MethodError: it gives no features, or all of it is one part.
+    """
+    found = outline(model, run)
+    ends = list(dict.fromkeys(unit.path for unit, _ in matched(found, found))) if found.stages else []
+    if len(ends) < 2:
+        raise MethodError(
+            f"auto finds {'one stage only' if ends else 'neither a feature map [b c h w] nor tokens [b n d]'} in "
+            f"{type(model).__name__}; name the modules"
+        )
+    return ends
+
+
 def matched(student: Outline, teacher: Outline) -> list[tuple[Unit, Unit]]:
     """Ends of stages that belong together, of the student and of the teacher, from shallow to deep.
 

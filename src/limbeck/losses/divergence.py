@@ -105,3 +105,22 @@ def mean_distribution(
         return stacked.mean(0)
     log_p = (stacked / temperature).log_softmax(-1)
     return temperature * (torch.logsumexp(log_p, 0) - math.log(len(stacked)))
+
+
+def with_others_permuted(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Each row with its largest entry in its place and the others in a random order of their own.
+
+    Furlanello et al., "Born-Again Neural Networks", arXiv:1805.04770: dark knowledge with permuted predictions. Drawn
+    from torch's generator, row by row; permuted logits are permuted probabilities.
+    """
+    largest = logits.argmax(-1, keepdim=True)
+    keys = torch.rand(logits.shape, device=logits.device)
+    order = keys.scatter(-1, largest, -1.0).argsort(-1)  # the largest entry first, then the others at random
+    places = torch.ones_like(logits).scatter(-1, largest, 0.0).argsort(dim=-1, stable=True)  # the same, in their order
+    return torch.empty_like(logits).scatter(-1, places, logits.gather(-1, order))
+
+
+def entropy(logits: Float[Tensor, "*n c"]) -> Float[Tensor, "*n"]:
+    """-Σ p log p of each row, in nats, with p = softmax(logits)."""
+    log_p = wide(logits).log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)

@@ -7,7 +7,7 @@ with the weight `task_weight`. Members have one stage with one turn: a staged me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -33,6 +33,11 @@ class Compose(Method):
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     task_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def __post_init__(self) -> None:
+        for name, method in self.members().items():
+            if not method.composable:
+                raise ValueError(f"{name} gives its network another kind of output; it cannot be composed with others")
 
     def members(self) -> dict[str, Method]:
         """Scope -> member. The scope is the file name of the member's method, numbered from the second on."""
@@ -112,6 +117,20 @@ class Compose(Method):
             terms |= {f"{name}/{term}": value for term, value in own.items() if term != "task"}
         return terms
 
+    def uses_validation(self) -> bool:
+        """Whether any member does."""
+        return any(method.uses_validation() for method in self.methods)
+
+    def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
+        """What the one member delivers that does not deliver the student as it is, if there is one."""
+        own = [(n, m, s) for n, m, s in self._scoped(nets) if type(m).deliver is not Method.deliver]
+        if len(own) > 1:
+            names = " and ".join(name for name, _, _ in own)
+            raise MethodError(f"compose: {names} each deliver a network of their own; one such member is possible")
+        for _, method, scoped in own:
+            return method.deliver(scoped, train, validation)
+        return super().deliver(nets, train, validation)
+
     def after_step(self, nets: Nets, at: At) -> None:
         """Each member's own."""
         for _, method, scoped in self._scoped(nets):
@@ -142,6 +161,12 @@ class _Scope:
 
     def gather(self, tensor: Tensor) -> Tensor:
         return self.nets.gather(tensor)
+
+    def observe(self, name: str, value: Tensor) -> None:
+        self.nets.observe(f"{self.name}/{name}", value)
+
+    def reorder(self, tensor: Tensor, axis: int, order: Tensor) -> None:
+        self.nets.reorder(tensor, axis, order)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import nn
 
-from limbeck.core.bridge import Bridge
 from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
 from limbeck.data.special import DUSTBIN
+from limbeck.recipe.descriptions import Descriptions, bridged
 
 
 @dataclass
@@ -20,13 +20,19 @@ class Joined:
 
     Args:
         network: a bridge, or an ensemble of bridges.
-        description: how to build it again, as plain data; absent for an ensemble.
+        description: how to build it again, as plain data; absent for specialists.
         notes: what was bridged, in sentences.
     """
 
     network: nn.Module
     description: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def descriptions(joined: Mapping[str, Joined], dataset: Dataset) -> Descriptions:
+    """What is known of a run's networks: role -> network on its data."""
+    given = {role: (one.network, one.description) for role, one in joined.items() if one.description is not None}
+    return Descriptions(given, dataset)
 
 
 Knows = Literal["all", "some"]
@@ -60,21 +66,8 @@ def put_on(
     else:
         columns = match_classes(described["classes"], dataset.classes, who=who)
     shown = dataset.shown if dataset.at_most else None
-    return Joined(_bridged(network, described, columns, shown), described, _notes(role, described, dataset, knows))
-
-
-def _bridged(
-    network: nn.Module, described: dict[str, Any], columns: list[int] | None, shown: Sequence[float] | None
-) -> Bridge:
-    return Bridge(
-        network,
-        mean=described["mean"] or None,
-        std=described["std"] or None,
-        channels=described["channels"],
-        size=(described["height"], described["width"]),
-        columns=columns,
-        shown=shown,
-    )
+    bridge = bridged(network, described, columns=columns, shown=shown)
+    return Joined(bridge, described, _notes(role, described, dataset, knows))
 
 
 def match_classes(outputs: Sequence[str], classes: Sequence[str], *, who: str) -> list[int] | None:

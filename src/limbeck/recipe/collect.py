@@ -31,7 +31,9 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
     frozen = first.frozen
     entries = [_teacher(first, frozen[0])] if frozen else []
     entries += [_student(run, "alone", frozen, teacher=first) for run in baselines]
-    entries += [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
+    taught = [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
+    unequal = _size_notes(taught, entries[-1]) if baselines else []
+    entries += taught
     folder = RunFolder(first.folder)
     facts = folder.read("run.json", keys=("versions", "notes"))
     explained = facts.get("reasons", {}).get(names_of([*runs, *baselines]), ())
@@ -44,7 +46,13 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         entries=entries,
         exports=[{**entry, "path": str(folder / entry["path"])} for entry in facts.get("exports", ())],
         versions=facts["versions"],
-        notes=[*facts["notes"], *label_notes(first, dataset, taught=bool(frozen)), *explained],
+        notes=[
+            *facts["notes"],
+            *label_notes(first, dataset, taught=bool(frozen)),
+            *generation_notes(first),
+            *unequal,
+            *explained,
+        ],
     )
 
 
@@ -61,6 +69,34 @@ def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
     return [
         f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "
         f"under the teacher it also learns from the {total - known} without one. That is where a gain comes from."
+    ]
+
+
+def generation_notes(run: Run) -> list[str]:
+    """How the generations before this one did, each as its own run measured it."""
+    found: list[str] = []
+    for one in _generations(run):
+        folder = RunFolder(one.folder)
+        which = folder.read("run.json", keys=("selected",))["selected"]
+        accuracy = folder.read("evaluation.json", keys=(which,))[which]["accuracy"]
+        found.append(f"generation {one.recipe.generations} {accuracy:.2%}")
+    return [f"test accuracy: {', '.join(found)}"] if len(found) > 1 else []
+
+
+def _generations(run: Run) -> list[Run]:
+    """This run and those before it of the same recipe, the first one first."""
+    count = run.recipe.generations or 0
+    return [*(_generations(run.upstream["teacher"]) if count > 1 else ()), run] if count else []
+
+
+def _size_notes(taught: Sequence[Entry], alone: Entry) -> list[str]:
+    """A larger network than the student alone is not its equal."""
+    sizes = [entry.cost["parameters"] for entry in taught if entry.cost["parameters"] != alone.cost["parameters"]]
+    if not sizes:
+        return []
+    return [
+        f"what is delivered has {max(sizes):,} parameters and the student alone has {alone.cost['parameters']:,}: they "
+        "are different networks, and the difference in accuracy is not the method's alone"
     ]
 
 

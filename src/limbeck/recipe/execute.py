@@ -19,13 +19,14 @@ from limbeck.data.loader import Loader
 from limbeck.evaluate.classification import measure
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.batches import in_whole_epochs, training_loader
+from limbeck.recipe.bridging import descriptions
 from limbeck.recipe.cached import Teachers, check_stored
 from limbeck.recipe.context import Context
 from limbeck.recipe.decided import decided, decided_notes
-from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.measure import Measurement, batches_of
-from limbeck.recipe.networks import join
+from limbeck.recipe.networks import delivered, join
 from limbeck.recipe.versions import versions
 from limbeck.train.batches import Repeatable
 from limbeck.train.cache import Cache
@@ -108,7 +109,8 @@ class _Training:
         self.caches: dict[str, Cache] = {}
         self.roles = dict(self.recipe.method.roles())
         self.frozen = [role for role in self.recipe.models if self.roles.get(role) is Kind.FROZEN]
-        self.joined = {role: join(run, role, self.dataset, frozen=role in self.frozen) for role in self.recipe.models}
+        self.joined = {role: join(run, role, self.dataset, frozen=role in run.weighted) for role in self.recipe.models}
+        self.descriptions = descriptions(self.joined, self.dataset)  # before a method changes the networks
 
     def run(self) -> None:
         """Train, then measure."""
@@ -132,12 +134,13 @@ class _Training:
                 title=self.run_.name,
                 progress=self.context.progress,
                 profile=self.context.profile(self.run_),
+                describe=self.descriptions.of,
             )
         finally:
             distiller.close()
         with main_alone(self.context.processes) as main:
             if main:
-                self._finish(distiller.deliver(), fitted)
+                self._finish(fitted)
 
     def fill(self) -> None:
         """Store what the frozen networks give, and train nothing."""
@@ -225,16 +228,9 @@ class _Training:
             versions=versions(),
         )
 
-    def _finish(self, network: nn.Module, fitted: Fitted) -> None:
-        described = self.joined["student"].description
-        if described is not None:
-            write_json(self.folder / "network.json", described)
-        frozen = {role: self.joined[role].network for role in self.frozen}
-        known = {role: self._answers(role, "test") for role in frozen if self.dataset.test is not None}
-        device = self.context.processes.device
-        Measurement(
-            self.recipe, self.folder, self.dataset, student=network, frozen=frozen, known=known, device=device
-        ).write()
+    def _finish(self, fitted: Fitted) -> None:
+        known = {role: self._answers(role, "test") for role in self.frozen if self.dataset.test is not None}
+        self.measure(known)
         self.folder.update(
             state="finished",
             selected="best" if self.dataset.validation is not None else "last",
@@ -243,6 +239,19 @@ class _Training:
             validation={"best": fitted.best, "last": fitted.last, "best_step": fitted.best_step},
         )
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+    def measure(self, known: Mapping[str, Predictions] | None = None) -> None:
+        """The figures of a run that has saved its networks, from its files."""
+        kinds: tuple[Which, ...] = ("last", "best")
+        Measurement(
+            self.recipe,
+            self.folder,
+            self.dataset,
+            delivered={which: delivered(self.run_, self.dataset, which)[0] for which in kinds},
+            frozen={role: self.joined[role].network for role in self.frozen},
+            known=known,
+            device=self.context.processes.device,
+        ).write()
 
 
 def _answers_file(split: str) -> str:
@@ -268,9 +277,4 @@ def remeasure(run: Run, context: Context) -> None:
     """
     folder = RunFolder(run.folder)
     folder.read("network.json")
-    training = _Training(run, folder, context)
-    networks = {role: joined.network for role, joined in training.joined.items()}
-    frozen = {role: networks[role] for role in training.frozen}
-    device = context.processes.device
-    student = networks["student"]
-    Measurement(run.recipe, folder, training.dataset, student=student, frozen=frozen, device=device).write()
+    _Training(run, folder, context).measure()

@@ -26,6 +26,7 @@ class RunFolder:
         recipe.json                  the resolved recipe and what the hash covers
         run.json                     state, versions, times, metrics by validation, notes
         network.json                 how to build the delivered network again
+        network-last.json            the same of the last one, where that is another network
         metrics.jsonl                loss terms and validation metrics
         checkpoints/                 while it is not finished
         student-best.safetensors     the best network by validation (the last one if there is no validation split)
@@ -74,6 +75,19 @@ class RunFolder:
         if missing:
             raise _damaged(path, f"it has no {', '.join(map(repr, missing))}")
         return document
+
+    def described(self, which: Which, *, keys: Iterable[str] = ()) -> dict[str, Any]:
+        """How to build a delivered network.
+
+        Args:
+            which: of the two.
+            keys: that the description must have.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        other = which == "last" and (self.path / "network-last.json").is_file()
+        return self.read("network-last.json" if other else "network.json", keys=keys)
 
     def load_weights(self, network: nn.Module, which: Which) -> None:
         """Copy the delivered weights into a network; raises RunError when their file is missing or damaged."""

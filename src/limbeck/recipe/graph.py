@@ -18,7 +18,7 @@ from typing import Any
 from limbeck.core.errors import RecipeError, close
 from limbeck.core.net import Kind
 from limbeck.methods.supervised import Supervised
-from limbeck.recipe.models import Ensemble, Form, From, Specialists, members_of, plain_model
+from limbeck.recipe.models import Ensemble, Form, From, Network, Specialists, members_of, plain_model
 from limbeck.recipe.resolve import Resolved, resolve
 from limbeck.recipe.schema import Recipe
 from limbeck.recipe.sources import source_digest
@@ -38,7 +38,7 @@ class Run:
         name: the readable part of its folder's name.
         recipe: checked.
         canonical: the recipe as plain data.
-        seed: of this run.
+        seed: of this run; that of a later generation is not its recipe's.
         root: the folder of all runs.
         upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in a form of several
             networks, by role and member (`teacher.0`, `teacher.generalist`).
@@ -60,6 +60,11 @@ class Run:
     def frozen(self) -> list[str]:
         """The roles of networks that teach and are not trained."""
         return [role for role, kind in self.recipe.method.roles().items() if kind is Kind.FROZEN]
+
+    @property
+    def weighted(self) -> list[str]:
+        """The roles whose networks must come with weights: they teach, or nothing is trained at all."""
+        return self.frozen if self.recipe.method.trains else list(self.recipe.models)
 
     @cached_property
     def determining(self) -> dict[str, Any]:
@@ -133,12 +138,72 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
         chain = " -> ".join((*_asking, resolved.reference))
         raise RecipeError([resolved.problem("models", f"the recipe stands on itself: {chain}")])
     _check_roles(resolved)
+    recipe = replace(resolved.recipe, models=_whole(resolved))
+    models = {role: plain_model(form) for role, form in recipe.models.items()}
     asking, upstream = (*_asking, resolved.reference), {}
-    for role, form in resolved.recipe.models.items():
+    for role, form in recipe.models.items():
         for key, member in members_of(form, role).items():
             if isinstance(member, From):
                 upstream[key] = _upstream(resolved, role, member, seed, root, asking)
-    return Run(resolved.name, resolved.recipe, resolved.canonical, seed, root, upstream)
+    run = Run(resolved.name, recipe, {**resolved.canonical, "models": models}, seed, root, upstream)
+    return run if recipe.generations is None else _last_generation(run, recipe.generations, resolved)
+
+
+def _whole(resolved: Resolved) -> dict[str, Form]:
+    """The recipe's networks, with those that its method takes to be like others, and ensembles of generations."""
+    given, method = resolved.recipe.models, resolved.recipe.method
+    found = {role: _all_generations(resolved, role, form) for role, form in given.items()}
+    for role, like in method.alike().items():
+        if role not in found and like in found:
+            form = found[like]
+            if not isinstance(form, Network) or form.weights or form.pretrained:
+                raise RecipeError(
+                    [
+                        resolved.problem(
+                            "models",
+                            f"{role!r} would start from the same weights as {like!r} and never differ from it; give "
+                            f"models.{role} a network of its own",
+                        )
+                    ]
+                )
+            found[role] = form
+    return found
+
+
+GENERATION = 1000
+"""Generation k of a run with seed s is trained under the seed s + k · 1000; generation 0 is the student alone."""
+
+
+def _last_generation(first: Run, count: int, resolved: Resolved) -> Run:
+    """A chain: each generation is taught by the one before, and has a seed of its own."""
+    alone = baseline_of(replace(first, recipe=replace(first.recipe, generations=None)))
+    run, before = first, None if "teacher" in first.recipe.models else alone
+    for generation in range(1, count + 1):
+        recipe = replace(first.recipe, generations=generation)
+        canonical, upstream = {**first.canonical, "generations": generation}, dict(first.upstream)
+        if before is not None:
+            earlier: dict[str, Any] = {"generations": generation - 1}
+            if generation == 1:
+                earlier = {"generations": None, "method": {"name": "supervised"}, "baseline": False}
+            teacher = From(recipe=resolved.reference, set={**resolved.overrides, **earlier}, seed=before.seed)
+            recipe = replace(recipe, models={**recipe.models, "teacher": teacher})
+            canonical["models"] = {**canonical["models"], "teacher": plain_model(teacher)}
+            upstream["teacher"] = before
+        name, seed = f"{first.name}-{generation}", first.seed + generation * GENERATION
+        run = before = Run(name, recipe, canonical, seed, first.root, upstream)
+    return run
+
+
+def _all_generations(resolved: Resolved, role: str, form: Form) -> Form:
+    """`part: generations` is the ensemble of a recipe's generations."""
+    if not isinstance(form, From) or form.part != "generations":
+        return form
+    count = resolve(form.recipe, form.set).recipe.generations
+    if count is None:
+        message = f"part: generations, but {form.recipe} has no generations; set generations there"
+        raise RecipeError([resolved.problem(f"models.{role}.from", message)])
+    each = [replace(form, part="student", set={**form.set, "generations": k}) for k in range(1, count + 1)]
+    return Ensemble(ensemble=tuple(each))
 
 
 def _check_roles(resolved: Resolved) -> None:
@@ -153,7 +218,7 @@ def _check_roles(resolved: Resolved) -> None:
     problems += [
         resolved.problem("models", f"{name} needs a network for the role {role!r}")
         for role, kind in roles.items()
-        if kind is Kind.FROZEN and role not in given
+        if kind is Kind.FROZEN and role not in given and not (role == "teacher" and resolved.recipe.generations)
     ]
     if problems:
         raise RecipeError(problems)
@@ -162,7 +227,7 @@ def _check_roles(resolved: Resolved) -> None:
 def _upstream(resolved: Resolved, role: str, form: From, seed: int, root: Path, asking: tuple[str, ...]) -> Run:
     other = resolve(form.recipe, form.set)
     if form.part != "student":
-        message = f"part {form.part!r}: a finished run delivers its student; expected part: student"
+        message = f"part {form.part!r}: a finished run delivers its student; expected part: student or generations"
         raise RecipeError([resolved.problem(f"models.{role}.from", message)])
     own = other.recipe.all_seeds[0] if form.seed is None else form.seed
     return plan(other, seed=seed if own == "inherit" else own, root=root, _asking=asking)
@@ -181,6 +246,7 @@ def baseline_of(run: Run) -> Run:
         models={"student": student},
         train=replace(run.recipe.train, groups=groups, teacher_outputs=Live()),
         baseline=False,
+        generations=None,
     )
     canonical = {
         **run.canonical,
@@ -192,11 +258,13 @@ def baseline_of(run: Run) -> Run:
             "teacher_outputs": {"name": "live"},
         },
         "baseline": False,
+        "generations": None,
     }
     upstream = {key: before for key, before in run.upstream.items() if key == "student"}
     data = run.canonical["data"]["name"].replace(":", "-")
     name = f"{data}-{network_name(run)}-alone"
-    return Run(name, recipe, canonical, run.seed, run.root, upstream)
+    seed = run.seed - GENERATION * (run.recipe.generations or 0)
+    return Run(name, recipe, canonical, seed, run.root, upstream)
 
 
 def network_name(run: Run, role: str = "student") -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.core.bridge import inner
 from limbeck.core.files import write_json
 from limbeck.core.net import digest
 from limbeck.data.dataset import Dataset, Part
@@ -39,7 +38,7 @@ class Measurement:
         recipe: of the run.
         folder: of the run; holds the delivered weights.
         dataset: of the run.
-        student: the delivered network; its weights are replaced by those in the folder.
+        delivered: the run's networks as they are read from its files: the last one, and the best by validation.
         frozen: role -> network that taught; the first one is what students are compared with.
         device: where to run.
         known: role -> what its frozen network is known to give on the tested images.
@@ -51,13 +50,14 @@ class Measurement:
         folder: RunFolder,
         dataset: Dataset,
         *,
-        student: nn.Module,
+        delivered: Mapping[Which, nn.Module],
         frozen: Mapping[str, nn.Module],
         device: torch.device,
         known: Mapping[str, Predictions] | None = None,
     ) -> None:
         self._recipe, self._folder, self._dataset, self._device = recipe, folder, dataset, device
-        self._student, self._frozen = student.to(device), {role: net.to(device) for role, net in frozen.items()}
+        self._delivered = {which: network.to(device) for which, network in delivered.items()}
+        self._frozen = {role: net.to(device) for role, net in frozen.items()}
         self._known = dict(known or {})
 
     def write(self) -> None:
@@ -65,19 +65,19 @@ class Measurement:
         part = tested_part(self._dataset)
         evaluation = {} if part is None else self._evaluate(part)
         write_json(self._folder / "evaluation.json", evaluation)
-        costs = {name: self._cost(network) for name, network in {**self._frozen, "student": self._student}.items()}
+        costs = {
+            name: self._cost(network) for name, network in {**self._frozen, "student": self._delivered["best"]}.items()
+        }
         write_json(self._folder / "costs.json", costs)
 
     def _evaluate(self, part: Part) -> dict[str, dict[str, Any]]:
         taught = {role: self._known.get(role) or self._predict(net, part) for role, net in self._frozen.items()}
         first = next(iter(taught.values()), None)
         evaluation = {role: self._judge(role, found, teacher=None) for role, found in taught.items()}
-        delivered: tuple[Which, ...] = ("last", "best")
         given: dict[str, Predictions] = {}
-        for which in delivered:
-            self._folder.load_weights(inner(self._student), which)
-            weights = digest(self._student)  # the best network is often the last one
-            given[weights] = given.get(weights) or self._predict(self._student, part)
+        for which, network in self._delivered.items():
+            weights = digest(network)  # the best network is often the last one
+            given[weights] = given.get(weights) or self._predict(network, part)
             evaluation[which] = self._judge(which, given[weights], teacher=first)
         return evaluation
 

@@ -71,7 +71,7 @@ class From:
 
     Args:
         recipe: path, relative to the recipe that names it, or shipped name; kept as an absolute path or shipped name.
-        part: which of its networks.
+        part: `student`; or, of a recipe with `generations`, all of them as one ensemble: `generations`.
         set: dotted key -> value, set on top of that recipe.
         seed: that run's seed; `inherit` = the seed of the run that asks; absent = as that recipe says.
         head: `kept` = every class of the data must be one of the network's, matched by name; `refitted` = the last

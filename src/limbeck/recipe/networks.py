@@ -16,21 +16,17 @@ from torch import nn
 
 from limbeck.adapters.ensemble import Ensemble as EnsembleNetwork
 from limbeck.adapters.specialists import Specialists as SpecialistsNetwork
-from limbeck.core.bridge import inner
 from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.mode import device_of, evaluating
-from limbeck.models.build import build
 from limbeck.models.heads import refit_head
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
 from limbeck.models.weights import load_weights, read_metadata
 from limbeck.recipe.bridging import Joined, Knows, put_on
-from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.descriptions import STATED, assembled, rebuild
+from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run
 from limbeck.recipe.models import Ensemble, From, Network, Normalize, Specialists, members_of
-
-STATED = ("classes", "mean", "std", "channels", "height", "width")
-"""What a file of weights says of its network."""
 
 DataOf = Callable[[Run], Dataset]
 
@@ -61,7 +57,9 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf
     notes = list(dict.fromkeys(note for member in members for note in member.notes))
     networks = [member.network for member in members]
     if isinstance(form, Ensemble):
-        return Joined(EnsembleNetwork(networks, mean=form.mean), None, notes)
+        parts = {str(number): member.description or {} for number, member in enumerate(members)}
+        network = EnsembleNetwork(networks, mean=form.mean)
+        return Joined(network, assembled(EnsembleNetwork, network.facts(), parts, dataset), notes)
     subsets = [_subset(member.description or {}, dataset) for member in members[1:]]
     return Joined(SpecialistsNetwork(networks[0], networks[1:], subsets=subsets, top=form.top), None, notes)
 
@@ -205,37 +203,28 @@ def _bridge_of(form: Network, role: str, dataset: Dataset, published: Preprocess
     return {"mean": mean, "std": std, "channels": channels, "height": size[0], "width": size[1]}
 
 
-def _from_run(run: Run) -> tuple[dict[str, Any], nn.Module]:
-    """The delivered network of a finished run, and how to build it."""
+def _from_run(run: Run, which: Which = "best") -> tuple[dict[str, Any], nn.Module]:
+    """A delivered network of a finished run, and how to build it."""
     folder = RunFolder(run.folder)
-    described = folder.read("network.json", keys=("name", "arguments", "count", *STATED))
+    described = folder.described(which, keys=("name", "arguments", "count", *STATED))
     network = rebuild(described)
-    folder.load_weights(network, "best")
+    folder.load_weights(network, which)
     return described, network
 
 
-def delivered(run: Run, dataset: Dataset) -> tuple[nn.Module, dict[str, str]]:
-    """A finished run's selected student with its bridge, and what a file of it should say of itself.
+def delivered(run: Run, dataset: Dataset, which: Which | None = None) -> tuple[nn.Module, dict[str, str]]:
+    """A delivered network of a run with its bridge, and what a file of it should say of itself.
+
+    Args:
+        run: has saved its networks.
+        dataset: of the run.
+        which: absent = the one that the finished run selected.
 
     Raises:
         RunError: the run is not finished.
     """
     folder = RunFolder(run.folder)
-    selected = folder.read("run.json", keys=("selected",))["selected"]
-    joined = put_on(dataset, *_from_run(run), "student", who=f"models.student (from {run.name})")
-    folder.load_weights(inner(joined.network), selected)
+    chosen = which or folder.read("run.json", keys=("selected",))["selected"]
+    joined = put_on(dataset, *_from_run(run, chosen), "student", who=f"models.student (from {run.name})")
     metadata = {key: json.dumps((joined.description or {})[key]) for key in ("name", *STATED)}
     return joined.network, metadata | {"run": run.folder.name}
-
-
-def rebuild(described: dict[str, Any], *, pretrained: bool = False) -> nn.Module:
-    """The plain network of a description, with fresh (or published) weights."""
-    return build(
-        described["name"],
-        described["arguments"],
-        classes=described["count"],
-        channels=described["channels"],
-        height=described["height"],
-        width=described["width"],
-        pretrained=pretrained,
-    )

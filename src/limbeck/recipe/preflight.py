@@ -6,7 +6,7 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import DataError
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
-from limbeck.recipe.bridging import Joined
+from limbeck.recipe.bridging import Joined, descriptions
 from limbeck.recipe.cached import check_stored
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder
@@ -49,12 +49,19 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     if not recipe.method.uses_unlabelled and not bool((dataset.train.labels >= 0).any()):
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
         raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
+    if recipe.method.uses_validation() and dataset.validation is None:
+        raise DataError(
+            f"{run.name}: {type(recipe.method).__name__} chooses what it delivers on a validation split, and the data "
+            "has none; set data.validation above 0, such as data.validation: 0.1"
+        )
     joined = {
-        role: join(run, role, dataset, frozen=role in run.frozen, data_of=context.dataset) for role in recipe.models
+        role: join(run, role, dataset, frozen=role in run.weighted, data_of=context.dataset) for role in recipe.models
     }
+    known = descriptions(joined, dataset)
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
+    known.of(distiller.deliver())
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined

@@ -118,25 +118,31 @@ class Results:
         return [_row(role, self.of(role)) for role in LABELS if self.of(role)]
 
     @property
+    def taught(self) -> Role:
+        """The role of what the recipe delivers: distilled from a teacher, or trained by a method without one."""
+        return "distilled" if self.of("distilled") else "trained"
+
+    @property
     def gains(self) -> list[float]:
-        """The distilled student's accuracy less that of the student alone, seed by seed; empty without either."""
-        pairs = zip(self.of("distilled"), self.of("alone"), strict=False)
-        return [distilled.metrics["accuracy"] - alone.metrics["accuracy"] for distilled, alone in pairs]
+        """What the recipe delivers less the student alone, in accuracy, seed by seed; empty without either."""
+        pairs = zip(self.of(self.taught), self.of("alone"), strict=False)
+        return [taught.metrics["accuracy"] - alone.metrics["accuracy"] for taught, alone in pairs]
 
     def verdict(self) -> str:
-        """One honest sentence: did distilling help, by how much, against what, over how many seeds."""
+        """One honest sentence: did the method help, by how much, against what, over how many seeds."""
         rows = {row.role: row for row in self.rows()}
-        if "distilled" not in rows:
-            row = next(iter(rows.values()))
+        taught, alone, teacher = rows.get(self.taught), rows.get("alone"), rows.get("teacher")
+        if taught is None or (alone is None and taught.role == "trained"):
+            row = taught or next(iter(rows.values()))
             return f"The {row.label} reaches {_percent(row)} on the test split."
-        distilled, alone, teacher = rows["distilled"], rows.get("alone"), rows.get("teacher")
         if alone is None:
-            return f"The distilled student reaches {_percent(distilled)}; it was not compared with one trained alone."
-        gain = distilled.mean["accuracy"] - alone.mean["accuracy"]
-        gains = self.gains
+            return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
+        gain = taught.mean["accuracy"] - alone.mean["accuracy"]
+        gains, way = self.gains, "under the teacher" if taught.role == "distilled" else "trained so"
+        what = "Distilling" if taught.role == "distilled" else "The method"
         seeds = f"over {len(gains)} seeds" if len(gains) > 1 else "with one seed, so without a spread"
         sentence = (
-            f"{_judgement(gains)}: the student reaches {_percent(distilled)} under the teacher "
+            f"{_judgement(gains, what)}: the student reaches {_percent(taught)} {way} "
             f"and {_percent(alone)} alone ({100 * gain:+.2f} points, {seeds})"
         )
         if teacher is not None:
@@ -156,10 +162,10 @@ def _percent(row: Row) -> str:
     return f"{row.mean['accuracy']:.2%}{spread}"
 
 
-def _judgement(gains: Sequence[float]) -> str:
+def _judgement(gains: Sequence[float], what: str) -> str:
     """Helped or harmed only if every seed says so."""
     if min(gains) > 0:
-        return "Distilling helped"
+        return f"{what} helped"
     if max(gains) < 0:
-        return "Distilling did harm"
-    return "No clear gain from distilling"
+        return f"{what} did harm"
+    return f"No clear gain from {what[0].lower()}{what[1:]}"

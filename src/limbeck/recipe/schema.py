@@ -68,6 +68,8 @@ class Recipe:
         train: for how long, with which optimiser.
         baseline: whether the same student is also trained without a teacher, with the same budget.
         seeds: n = the seeds 0 … n - 1, or a list; absent = `train.seed` alone.
+        generations: of students, each taught by the one before and trained under a seed of its own; the first one by
+            the teacher, or else by the same student trained alone. Absent = one student, under the seed itself.
         evaluate: what is measured.
         report: whether a page is written.
         export: formats of the files to deploy.
@@ -81,6 +83,7 @@ class Recipe:
     name: Annotated[str, Field(min_length=1)] | None = None
     baseline: bool = False
     seeds: Annotated[Positive | tuple[Seed, ...], AfterValidator(_distinct)] | None = None
+    generations: Positive | None = None
     evaluate: Evaluate = Evaluate()
     report: bool = True
     export: Annotated[tuple[str, ...], AfterValidator(_exports)] = ()
@@ -88,6 +91,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.seeds == ():
             raise ValueError("seeds is an empty list; expected a number or at least one seed")
+        if self.generations is not None and "teacher" not in self.method.roles():
+            raise ValueError("generations: each is taught by the one before, but the method has no teacher")
 
     @property
     def all_seeds(self) -> tuple[int, ...]:

@@ -85,10 +85,11 @@ def pairs(results: Results) -> list[Pair]:
 
 
 def changes(results: Results) -> Panel | None:
-    """Accuracy per class, student alone to student distilled; None without both."""
-    if not results.of("alone") or not results.of("distilled"):
+    """Accuracy per class, student alone to what the recipe delivers; None without both."""
+    taught = results.taught
+    if not results.of("alone") or not results.of(taught):
         return None
-    alone, distilled = (_per_class(results, role) for role in ("alone", "distilled"))
+    alone, distilled = _per_class(results, "alone"), _per_class(results, taught)
     both = [name for name in results.classes if name in alone and name in distilled]
     both.sort(key=lambda name: distilled[name] - alone[name])
     shown = both if len(both) <= _FEW else both[:_MOVED] + both[-_MOVED:]
@@ -100,10 +101,10 @@ def changes(results: Results) -> Panel | None:
     svg = chart(
         lambda axes: _draw_changes(axes, shown, alone, distilled),
         name="changes",
-        label=f"Accuracy per class, student alone and distilled. {caption}",
+        label=f"Accuracy per class, student alone and {taught}. {caption}",
         height=60 + 21 * len(shown),
     )
-    return Panel("Accuracy per class, alone to distilled", svg, caption)
+    return Panel(f"Accuracy per class, alone to {taught}", svg, caption)
 
 
 def _shares(results: Results, role: Role) -> Float64[Tensor, "c c"]:

@@ -51,8 +51,8 @@ def _panel(
 
 
 def _terms(entries: Sequence[Entry]) -> list[str]:
-    """The names of all loss terms; the label term first, the others as they were met."""
-    names = dict.fromkeys(name for entry in entries for line in entry.curves for name in line.get("terms", ()))
+    """The names of all loss terms and of what was observed; the label term first, the others as they were met."""
+    names = dict.fromkeys(name for entry in entries for line in entry.curves for name in _numbers(line))
     return sorted(names, key=lambda name: name != "task")
 
 
@@ -61,7 +61,11 @@ def _validation(line: Mapping[str, Any]) -> float | None:
 
 
 def _term(name: str, line: Mapping[str, Any]) -> float | None:
-    return line.get("terms", {}).get(name)
+    return _numbers(line).get(name)
+
+
+def _numbers(line: Mapping[str, Any]) -> Mapping[str, float]:
+    return {**line.get("terms", {}), **line.get("observed", {})}
 
 
 def _curve(entry: Entry, pick: Pick) -> Curve:

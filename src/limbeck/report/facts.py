@@ -58,7 +58,7 @@ def tiles(results: Results) -> list[Tile]:
         numbers.percent(student.mean["accuracy"]), f"{split} accuracy", f"{student.label}, {_seeds(student)}"
     )
     found = [accuracy]
-    if alone is not None and student.role == "distilled":
+    if alone is not None and student.role == results.taught:
         found.append(_gain(student, alone, teacher))
     if teacher is None:
         return found + _sizes(student)

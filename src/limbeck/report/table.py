@@ -9,7 +9,7 @@ from typing import Any
 from limbeck.recipe.results import Results, Row
 from limbeck.report import numbers
 
-_STUDENTS = ("alone", "distilled")
+_STUDENTS = ("alone", "distilled", "trained")
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def _draw(axes: Axes, results: Results, costs: dict[Role, float], unit: str) -> 
         if len(seeds) > 1:
             axes.plot([x] * len(seeds), seeds, look.marker, color=look.colour, markersize=6, alpha=0.7, mew=0)
         axes.plot([x], [row.mean["accuracy"]], look.marker, color=look.colour, markersize=11, mew=0)
-    if {"alone", "distilled"} <= set(rows):
-        students = [(costs[role], rows[role].mean["accuracy"]) for role in ("alone", "distilled")]
+    if {"alone", results.taught} <= set(rows):
+        students = [(costs[role], rows[role].mean["accuracy"]) for role in ("alone", results.taught)]
         axes.plot(*zip(*students, strict=True), color=MUTED, linewidth=1, zorder=1)
     axes.margins(y=0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.core.bridge import inner
 from limbeck.core.errors import RunError, close
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.predictions import Predictions
@@ -87,10 +86,7 @@ class Finished:
         Args:
             which: absent = the one that the run delivers: the best if there is a validation split.
         """
-        network = delivered(self.run, self.data)[0].eval()
-        if which is not None:
-            self.folder.load_weights(inner(network), which)
-        return network
+        return delivered(self.run, self.data, which)[0].eval()
 
 
 class Done:

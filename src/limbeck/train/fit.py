@@ -36,7 +36,8 @@ from limbeck.train.max_norm import MaxNorm
 from limbeck.train.metrics import scaled
 from limbeck.train.optimizers import check_groups, make_optimizers, match_layout
 from limbeck.train.profile import Profile, Section, Timed, untimed
-from limbeck.train.record import Fitted, Record, to_device
+from limbeck.train.record import Describe, Fitted, Record, to_device
+from limbeck.train.reordering import reorder_states
 from limbeck.train.schedules import multiplier
 from limbeck.train.settings import Train, in_steps
 from limbeck.train.speed import sped_up
@@ -52,6 +53,7 @@ def fit(
     title: str = "training",
     progress: bool = True,
     profile: Profile | None = None,
+    describe: Describe | None = None,
 ) -> Fitted:
     """Train a distiller.
 
@@ -65,6 +67,7 @@ def fit(
         title: shown beside the progress bar.
         progress: whether to show one.
         profile: is told where the time goes.
+        describe: of a delivered network, what is written beside its weights.
 
     Raises:
         TrainingError: a loss term is not finite, a frozen network changed, there is no compiler to compile with, or no
@@ -77,7 +80,7 @@ def fit(
     accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)
     with sped_up(distiller, settings, accelerator.device):
         distiller.open_all()
-        runner = accelerator.prepare(distiller)
+        runner = accelerator.prepare(distiller) if stages else distiller  # DDP refuses what nothing ever trains
         lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
         timed = untimed if profile is None else profile.section
         record = Record(
@@ -91,6 +94,7 @@ def fit(
             total=sum(lengths),
             visible=progress,
             timed=timed,
+            describe=describe,
         )
         try:
             with nullcontext() if profile is None else profile.of(distiller, accelerator.device):
@@ -177,6 +181,8 @@ class _Loop:
                     self._forward_backward(batch, at, weight, completes=number == len(micro))
             with self.timed(Section.OPTIMISER):
                 self._optimise()
+        reorder_states(self.optimizers, self.distiller.reordered)
+        self.record.reorder(self.distiller.reordered)
         return samples
 
     def _forward_backward(self, batch: Any, at: At, weight: Tensor | float, *, completes: bool) -> None:
@@ -195,7 +201,7 @@ class _Loop:
             else:
                 loss.backward()
         with self.timed(Section.LOG):
-            self.record.add(terms, weight=weight, completes=completes)
+            self.record.add(terms, self.distiller.observed, weight=weight, completes=completes)
 
     def _weights(self, micro: Sequence[Any]) -> tuple[list[Tensor | float], int]:
         """Size · world / Σ size: micro-batches and processes of any sizes add up to the one large batch."""

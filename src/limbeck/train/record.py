@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,20 @@ from torch import Tensor, nn
 from limbeck.core.bridge import inner
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import TrainingError
+from limbeck.core.files import write_json
 from limbeck.core.net import tensors_in
 from limbeck.models.weights import save_weights
-from limbeck.train.batches import Batches
+from limbeck.train.batches import Batches, Repeatable
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
 from limbeck.train.ema import Ema
 from limbeck.train.metrics import NOT_FINITE, MetricsFile, TermSums
 from limbeck.train.profile import Section, Timed, untimed
 from limbeck.train.progress import TrainingProgress
+from limbeck.train.reordering import Reordered
 from limbeck.train.settings import Train, in_steps, parse_length
+
+Describe = Callable[[nn.Module], Mapping[str, Any]]
+"""Says of a network, as plain data, how it is built."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Record:
         total: steps of all stages.
         visible: whether to show progress.
         timed: opens a section of the profile, if one is taken.
+        describe: of a delivered network, what is written beside its weights.
     """
 
     def __init__(
@@ -76,8 +83,9 @@ class Record:
         total: int,
         visible: bool,
         timed: Timed = untimed,
+        describe: Describe | None = None,
     ) -> None:
-        self._timed = timed
+        self._timed, self._describe = timed, describe
         self._distiller, self._batches, self._settings = distiller, batches, settings
         self._accelerator, self._validation, self._title = accelerator, validation, title
         self._main = accelerator.is_main_process
@@ -93,10 +101,11 @@ class Record:
                 accelerator.scaler.load_state_dict(self.state["scaler"])
         path = None if self._folder is None else self._folder / "metrics.jsonl"
         self._metrics = MetricsFile(path, keep_bytes=self.position.log_bytes)
-        self._sums, self._last = TermSums(), dict[str, float]()
+        self._sums, self._observed, self._last = TermSums(), TermSums(), dict[str, float]()
         self._log_every, self._evaluate_every = (self._steps(every) for every in (settings.log, settings.evaluate))
         self._checkpoint = self._interval(settings.checkpoint)
         self._samples, self._before = 0, self.position.seconds
+        self._stage, self._rate = "main", 0.0
         self._began = self._saved = self._read = time.monotonic()
         self.bar = TrainingProgress(title, total, start=self.position.total, visible=visible and self._main)
         if settings.trackers:
@@ -111,9 +120,13 @@ class Record:
             return number * (60 if unit == "minute" else 1), "second"
         return self._steps(text), "step"
 
-    def add(self, terms: Mapping[str, Tensor], *, weight: Tensor | float, completes: bool) -> None:
-        """Add the terms of a micro-batch, and whether it completes its turn."""
+    def add(
+        self, terms: Mapping[str, Tensor], observed: Mapping[str, Tensor], *, weight: Tensor | float, completes: bool
+    ) -> None:
+        """Add the terms of a micro-batch, what was observed beside them, and whether it completes its turn."""
         self._sums.add(terms, weight=weight, counts=completes)
+        if observed:
+            self._observed.add(observed, weight=weight, counts=completes)
 
     def after_step(self, *, samples: int, stage: str, rate: float, last: bool) -> bool:
         """Log, evaluate and save what is due after a step; returns whether metrics were read.
@@ -137,6 +150,11 @@ class Record:
         self.bar.advance(total)
         return logged
 
+    def reorder(self, reordered: Iterable[Reordered]) -> None:
+        """Let the average follow tensors whose entries were put in another order."""
+        if self._ema is not None:
+            self._ema.reorder(reordered)
+
     def checkpoint_due(self) -> bool:
         """Whether `train.checkpoint` asks for one now: in work by the step, in time since the last one."""
         number, unit = self._checkpoint
@@ -152,7 +170,9 @@ class Record:
         now = time.monotonic()
         speed = self._samples / max(now - self._read, 1e-9)
         self._samples, self._read = 0, now
-        self._write({"lr": self._rate, "samples_per_second": round(speed, 1), "terms": terms})
+        observed = self._observed.read(where=f"{self._title}, step {self.position.total}")
+        found = {"terms": terms} | ({"observed": observed} if observed else {})
+        self._write({"lr": self._rate, "samples_per_second": round(speed, 1), **found})
         self.bar.show(terms, samples_per_second=speed)
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -180,7 +200,7 @@ class Record:
             if not self.position.best_score or score > self.position.best_score:
                 self.position.best, self.position.best_score = metrics, score
                 self.position.best_total = self.position.total
-                self._save(network, "student-best.safetensors")
+                self._save(network, "best")
 
     def _averaged(self) -> AbstractContextManager[None]:
         return self._ema.applied() if self._ema is not None else nullcontext()
@@ -190,12 +210,27 @@ class Record:
             yield to_device(batch, self._accelerator.device)
 
     def _delivered(self) -> nn.Module:
-        return self._distiller.deliver(batch for micro in self._batches.batches() for batch in micro)
+        train = (to_device(batch, self._accelerator.device) for micro in self._batches.batches() for batch in micro)
+        held_out = () if self._validation is None else Repeatable(lambda _: self._validation_batches(), None)
+        return self._distiller.deliver(train, held_out)
 
-    def _save(self, network: nn.Module, name: str) -> None:
-        if self._folder is not None:
-            with self._timed(Section.CHECKPOINT):
-                save_weights(inner(network), self._folder / name)
+    def _save(self, network: nn.Module, *names: Literal["best", "last"]) -> None:
+        if self._folder is None:
+            return
+        with self._timed(Section.CHECKPOINT):
+            for name in names:
+                save_weights(inner(network), self._folder / f"student-{name}.safetensors")
+            if self._describe is not None:
+                self._save_description(self._describe(network), best="best" in names)
+
+    def _save_description(self, described: Mapping[str, Any], *, best: bool) -> None:
+        """One file serves for both networks unless they differ, as when the best of several peers changes."""
+        usual, last = (Path(self._folder or "") / name for name in ("network.json", "network-last.json"))
+        if best:
+            write_json(usual, described)
+            last.unlink(missing_ok=True)
+        elif not usual.is_file() or json.loads(usual.read_text()) != json.loads(json.dumps(described)):
+            write_json(last, described)
 
     def checkpoint(self, optimizers: list[Any]) -> None:
         """Save everything needed to go on from here."""
@@ -225,6 +260,8 @@ class Record:
 
     def finish(self) -> Fitted:
         """Write the delivered networks. With an average, that is what stays in the distiller."""
+        if not self.position.best_score:  # a plan without stages has trained nothing, but its network can be judged
+            self.evaluate()
         for tracker in self._accelerator.trackers:
             tracker.finish()
         if not self._last and self._validation is not None:  # resumed after the last step: only the figures are missing
@@ -232,9 +269,10 @@ class Record:
                 self._last = dict(self._distiller.task.evaluate(self._delivered(), (), self._validation_batches()))
         if self._ema is not None:
             self._ema.keep()
-        self._save(self._delivered(), "student-last.safetensors")
-        if self._validation is None:
-            self._save(self._delivered(), "student-best.safetensors")
+        if self._validation is not None:
+            self._save(self._delivered(), "last")
+        else:
+            self._save(self._delivered(), "best", "last")
         position = self.position
         return Fitted(position.total, self._seconds(), self._last, position.best, position.best_total)
 

@@ -1,0 +1,115 @@
+"""Deep Mutual Learning.
+
+Ying Zhang, Tao Xiang, Timothy M. Hospedales, Huchuan Lu. CVPR 2018, arXiv:1706.00384. The numbers are ours.
+
+    L_k = CE(y, p_k) + 1 / (K - 1) Σ_{l≠k} KL(p_l ‖ p_k)                             (1)
+    L_k = CE(y, p_k) + KL(p̄_k ‖ p_k),    p̄_k = 1 / (K - 1) Σ_{l≠k} p_l               (2)  target: mean
+    H_k = -Σ_j p_kj log p_kj                                                         (3)
+
+Symbols:
+
+    K         `peers`, the number of networks that learn from each other
+    z_k [b c] logits of network k
+    p_k [b c] softmax(z_k), without a temperature; as a target it takes no gradient
+    y [b]     labels
+    H_k [b]   the entropy of p_k, recorded as `entropy`: the paper's explanation is that peers keep it high
+
+The networks are the roles `student`, `peer1`, `peer2`, … A recipe may give each its own architecture; those that it
+does not give are like the student, with initial weights of their own. `updates: sequential` is the paper's algorithm:
+in each step the networks are updated one after the other, each against its peers as they are after their updates.
+`updates: simultaneous` updates all against their peers as they were: about K times cheaper, a slightly other method.
+
+Differs from the paper: in a sequential step a network that is not being updated answers with batch statistics, like one
+that is, but its running statistics move only at its own update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from limbeck.adapters.ensemble import Ensemble
+from limbeck.core.method import Method, Nets
+from limbeck.core.net import Kind
+from limbeck.core.plan import At, Stage, Turn
+from limbeck.core.rows import Factored, Rows, over_rows
+from limbeck.core.settings import settings
+from limbeck.core.task import HasRows
+from limbeck.losses.divergence import entropy, mean_distribution, soft_target_kl
+
+
+@settings
+class DML(Method):
+    """Networks that learn from each other, and from the labels.
+
+    Args:
+        peers: K, all networks counted.
+        updates: one after the other within a step, or all at once.
+        target: the mean of the divergences from each peer, or the divergence from the peers' mean.
+        deliver: the best network by validation, the first one, or all as an ensemble.
+    """
+
+    needs: ClassVar[tuple[type, ...]] = (HasRows,)
+
+    peers: Annotated[int, Field(ge=2)] = 2
+    updates: Literal["sequential", "simultaneous"] = "sequential"
+    target: Literal["each", "mean"] = "each"
+    delivers: Literal["best", "student", "ensemble"] = "best"
+
+    def roles(self) -> Mapping[str, Kind]:
+        """K networks, all trained."""
+        return dict.fromkeys(("student", *self.alike()), Kind.TRAINED)
+
+    def alike(self) -> Mapping[str, str]:
+        """Peers that a recipe does not give are like the student."""
+        return {f"peer{number}": "student" for number in range(1, self.peers)}
+
+    def plan(self) -> Sequence[Stage]:
+        """One turn for all, or one turn each."""
+        roles = tuple(self.roles())
+        turns = (Turn(trains=roles),) if self.updates == "simultaneous" else tuple(Turn(trains=(r,)) for r in roles)
+        return (Stage(turns=turns),)
+
+    def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
+        """The terms of the networks that the turn trains."""
+        rows = {role: nets.task.rows(nets[role](batch), batch) for role in self.roles()}
+        terms: dict[str, Tensor] = {}
+        for role in at.turn.rates:
+            name = "" if role == "student" else f"{role}/"
+            peers = [other for other_role, other in rows.items() if other_role != role]
+            terms[f"{name}task"] = nets.task.supervised(nets[role](batch), batch)
+            terms[f"{name}kl"] = self._divergence(rows[role], peers)
+            nets.observe(f"{name}entropy", over_rows({"h": lambda z, *_: entropy(z)}, rows[role])["h"])  # Eq. 3
+        return terms
+
+    def _divergence(self, own: Rows, peers: Sequence[Rows]) -> Tensor:
+        if self.target == "mean":  # Eq. 2
+            mean = mean_distribution([_logits(peer).detach() for peer in peers], mean="arithmetic")
+            peers = [Rows(mean)]
+        each = [over_rows({"kl": _kl}, own, peer)["kl"] for peer in peers]
+        return sum(each[1:], each[0]) / len(each)  # Eq. 1
+
+    def uses_validation(self) -> bool:
+        """To tell which network is the best."""
+        return self.delivers == "best"
+
+    def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
+        """One of the networks, or their mean."""
+        models = [nets[role].model for role in self.roles()]
+        if self.delivers == "ensemble":
+            return Ensemble(models)
+        if self.delivers == "student" or not validation:
+            return models[0]
+        scores = [nets.task.score(nets.task.evaluate(model, (), validation)) for model in models]
+        return models[scores.index(max(scores))]
+
+
+def _kl(own: Tensor, peer: Tensor, _targets: Tensor | None) -> Tensor:
+    return soft_target_kl(own, peer, temperature=1.0, reduction="none")
+
+
+def _logits(rows: Rows) -> Tensor:
+    return rows.logits.block(slice(None)) if isinstance(rows.logits, Factored) else rows.logits

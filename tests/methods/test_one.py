@@ -1,0 +1,131 @@
+"""Native ensembles: where networks are branched, what is delivered; values are checked in `tests/reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from jaxtyping import config as annotations
+from pydantic import ValidationError
+from torch import nn
+
+from limbeck.adapters.branches import Branches
+from limbeck.adapters.gate import GatedEnsemble
+from limbeck.core.distiller import Distiller
+from limbeck.core.errors import MethodError
+from limbeck.methods.compose import Compose
+from limbeck.methods.kd import KD
+from limbeck.methods.one import ONE
+from limbeck.models.build import build
+from limbeck.tasks.classification import Classification
+from little import conv_net, image_batch, steps_by_hand
+
+
+def colour_batch(count: int = 4) -> tuple[torch.Tensor, ...]:
+    return torch.rand(count, 3, 32, 32), torch.arange(count) % 10, torch.arange(count)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not executed: the zoo's say that a network gives as many rows as it takes images."""
+    annotations.update("jaxtyping_disable", True)
+    yield
+    annotations.update("jaxtyping_disable", False)
+
+
+def distiller(method: ONE, network: nn.Module) -> Distiller:
+    batch = image_batch() if next(network.parameters()).shape[1] == 1 else colour_batch()
+    return Distiller(method, Classification(), {"student": network}, batch)
+
+
+def test_the_trunk_runs_once_and_the_given_network_stays_as_it_is() -> None:
+    network = conv_net()
+    found = distiller(ONE(at="3"), network)
+    assert not any(isinstance(module, Branches) for module in network.modules())
+    calls = []
+    made = found["student"].model
+    made[0].register_forward_hook(lambda *_: calls.append("trunk"))
+    for tail in made[3].copies:
+        tail.register_forward_hook(lambda *_: calls.append("tail"))
+    found.train()(image_batch())
+    assert calls == ["trunk", "tail", "tail", "tail"]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("name", "at"), [("resnet20", "layer3"), ("wrn_16_1", None), ("mobilenetv2", None), ("vgg8", None)]
+)
+def test_auto_begins_at_the_last_stage(name: str, at: str | None) -> None:
+    network = build(name, {}, classes=10, channels=3, height=32, width=32)
+    found = distiller(ONE(branches=2), network)
+    chosen = found.method.at
+    assert at in (None, chosen)
+    assert found.state().keys() > {f"adapters.gate.linear.{kind}" for kind in ("weight", "bias")}
+    plain = found.deliver()
+    assert plain.state_dict().keys() == network.state_dict().keys()
+
+
+def test_a_delivered_branch_is_the_network_with_its_original_names() -> None:
+    network, images = conv_net(), image_batch()[0]
+    found = distiller(ONE(at="3"), network)
+    steps_by_hand(found, [image_batch()], 3)
+    delivered = found.eval().deliver()
+    assert {name: value.shape for name, value in delivered.state_dict().items()} == {
+        name: value.shape for name, value in network.state_dict().items()
+    }
+    torch.testing.assert_close(delivered(images), found["student"].model(images)[:8])
+    assert not torch.equal(delivered[0].weight, network[0].weight)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_delivered_ensemble_is_what_the_objective_calls_the_ensemble(gate: bool) -> None:
+    found = distiller(ONE(at="3", gate=gate, delivers="ensemble"), conv_net())
+    steps_by_hand(found, [image_batch()], 3)
+    delivered, batch = found.eval().deliver(), image_batch()
+    assert isinstance(delivered, GatedEnsemble)
+    ensemble = nn.functional.cross_entropy(delivered(batch[0]), batch[1])
+    torch.testing.assert_close(ensemble, found(batch)["ensemble"])
+
+
+def test_the_branches_differ_from_the_start() -> None:
+    first, second, third = distiller(ONE(at="3"), conv_net())["student"].model[3].copies
+    assert torch.equal(first.weight.flatten().sort().values, second.weight.flatten().sort().values)
+    assert not torch.equal(first.weight, second.weight)
+    assert not torch.equal(second.weight, third.weight)
+
+
+class Reaches(nn.Module):
+    """A later step needs what came in before the cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = (
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Linear(4, 3),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        early = self.first(images)
+        return self.head((early + self.second(early)).mean((2, 3)))
+
+
+def test_a_network_that_cannot_be_split_is_refused_in_one_sentence() -> None:
+    with pytest.raises(MethodError, match=r"Reaches cannot be split at 'second': .* take the start of a stage"):
+        distiller(ONE(at="second"), Reaches())
+
+
+def test_unknown_places_and_networks_of_one_stage_are_refused() -> None:
+    with pytest.raises(MethodError, match="at 'tail' is not a module of Sequential"):
+        distiller(ONE(at="tail"), conv_net())
+    flat = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    with pytest.raises(MethodError, match="auto finds one stage only"):
+        distiller(ONE(), flat)
+
+
+def test_its_network_answers_per_branch_so_it_is_not_composed() -> None:
+    with pytest.raises(ValidationError, match="one gives its network another kind of output"):
+        Compose(methods=(KD(), ONE()))

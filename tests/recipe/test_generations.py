@@ -1,0 +1,129 @@
+"""Chains of generations, ensembles of them, and networks that a method takes to be like others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limbeck.cli.pipeline import experiment
+from limbeck.core.errors import RecipeError
+from limbeck.recipe.graph import GENERATION, Run
+from limbeck.recipe.models import Ensemble, Network
+from running import only, run, write
+
+BAN = """\
+data: {name: digits, batch: 64, subset: 300}
+models: {student: {name: mlp, hidden: [8]}}
+method: born_again
+generations: 3
+baseline: true
+train: {length: 2 epochs, optimizer: {name: adamw, lr: 1e-2}}
+evaluate: {latency: false}
+report: false
+"""
+ENSEMBLE = """\
+data: {name: digits, batch: 64, subset: 300}
+models: {student: {from: {recipe: ban.yaml, part: generations}}}
+method: as_is
+export: [safetensors]
+evaluate: {latency: false}
+report: false
+"""
+PEERS = """\
+extends: ban.yaml
+method: {name: dml, peers: 3, delivers: ensemble}
+generations: null
+models: {peer2: {name: mlp, hidden: [12]}}
+"""
+RECIPES = {"ban.yaml": BAN, "ensemble.yaml": ENSEMBLE, "peers.yaml": PEERS}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return write(tmp_path, RECIPES)
+
+
+def planned(recipe: Path, *overrides: str) -> Run:
+    return experiment(recipe, overrides, root=recipe.parent / "runs").runs[0]
+
+
+def chain(run: Run) -> list[Run]:
+    return [*(chain(run.upstream["teacher"]) if "teacher" in run.upstream else []), run]
+
+
+def test_each_generation_is_taught_by_the_one_before_under_a_seed_of_its_own(lab: Path) -> None:
+    alone, *students = chain(planned(lab / "ban.yaml"))
+    assert [one.seed for one in (alone, *students)] == [0, GENERATION, 2 * GENERATION, 3 * GENERATION]
+    assert [one.recipe.generations for one in students] == [1, 2, 3]
+    assert alone.canonical["method"]["name"] == "supervised"
+    assert len({one.hash for one in (alone, *students)}) == 4
+
+
+def test_the_student_alone_is_both_the_first_teacher_and_what_is_compared_with(lab: Path) -> None:
+    found = experiment(lab / "ban.yaml", root=lab / "runs")
+    assert found.baselines[0].hash == chain(found.runs[0])[0].hash
+    assert found.baselines[0].seed == 0
+
+
+def test_one_generation_more_keeps_those_that_there_are(lab: Path) -> None:
+    three, four = (chain(planned(lab / "ban.yaml", f"generations={count}")) for count in (3, 4))
+    assert [one.hash for one in three] == [one.hash for one in four[:-1]]
+
+
+def test_a_given_teacher_begins_the_chain(lab: Path) -> None:
+    (lab / "teacher.yaml").write_text(BAN.replace("born_again", "supervised").replace("generations: 3\n", ""))
+    first, *students = chain(planned(lab / "ban.yaml", f"models.teacher.from={lab}/teacher.yaml"))
+    assert (first.name, len(students)) == ("teacher", 3)
+
+
+def test_a_recipe_without_generations_keeps_its_seed_and_needs_a_teacher(lab: Path) -> None:
+    with pytest.raises(RecipeError, match="born_again needs a network for the role 'teacher'"):
+        planned(lab / "ban.yaml", "generations=null")
+    with pytest.raises(
+        RecipeError, match="generations: each is taught by the one before, but the method has no teacher"
+    ):
+        planned(lab / "ban.yaml", "method=supervised")
+
+
+def test_all_generations_are_one_ensemble(lab: Path) -> None:
+    found = planned(lab / "ensemble.yaml")
+    assert isinstance(found.recipe.models["student"], Ensemble)
+    one, two, three = (found.upstream[f"student.{number}"] for number in range(3))
+    assert [run.hash for run in (one, two, three)] == [run.hash for run in chain(planned(lab / "ban.yaml"))[1:]]
+    with pytest.raises(RecipeError, match=r"part: generations, but .* has no generations"):
+        planned(lab / "ensemble.yaml", "models.student.from.set={generations: null, method: supervised}")
+
+
+def test_a_chain_is_run_and_its_ensemble_delivered_exported_and_evaluated(lab: Path) -> None:
+    results = run(lab / "ban.yaml")
+    assert [entry.role for entry in results.entries] == ["teacher", "alone", "distilled"]
+    (note,) = [note for note in results.notes if note.startswith("test accuracy")]
+    assert f"generation 3 {results.of('distilled')[0].metrics['accuracy']:.2%}" in note
+    assert f"generation 2 {results.of('teacher')[0].metrics['accuracy']:.2%}" in note
+    together = run(lab / "ensemble.yaml")
+    assert together.of("trained")[0].cost["parameters"] == 3 * (64 * 8 + 8 + 8 * 10 + 10)
+    assert together.exports[0]["max_difference"] == 0.0
+
+
+def test_peers_that_a_recipe_does_not_give_are_like_the_student(lab: Path) -> None:
+    models = planned(lab / "peers.yaml").recipe.models
+    assert models["peer1"] == models["student"] == Network(name="mlp", arguments={"hidden": [8]})
+    assert models["peer2"] == Network(name="mlp", arguments={"hidden": [12]})
+
+
+def test_a_peer_with_the_student_s_own_weights_is_refused(lab: Path) -> None:
+    with pytest.raises(RecipeError, match="'peer1' would start from the same weights as 'student'"):
+        planned(lab / "peers.yaml", f"models.student={{from: {{recipe: {lab}/ban.yaml, set: {{generations: 1}}}}}}")
+
+
+def test_an_ensemble_of_peers_says_that_it_is_not_the_student_alone(lab: Path) -> None:
+    results = run(lab / "peers.yaml")
+    sizes = [64 * width + width + width * 10 + 10 for width in (8, 8, 12)]
+    assert results.of("trained")[0].cost["parameters"] == sum(sizes)
+    (note,) = [note for note in results.notes if "different networks" in note]
+    assert f"{sum(sizes):,} parameters and the student alone has {sizes[0]:,}" in note
+    assert "trained so" in results.verdict()
+    again = run(lab / "peers.yaml")  # from files alone
+    assert again.of("trained")[0].metrics == results.of("trained")[0].metrics
+    assert only(lab / "runs", "peers").is_dir()
