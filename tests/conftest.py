@@ -48,3 +48,13 @@ def data_root() -> Path:
     if not Path(root).is_dir():
         pytest.skip(f"LIMBECK_DATA={root} is not a folder")
     return Path(root)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not executed: they say that a network gives as many rows as it takes images."""
+    from jaxtyping import config
+
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

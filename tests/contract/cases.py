@@ -24,14 +24,18 @@ from limbeck.methods.one import ONE
 from limbeck.tasks.classification import Classification
 from little import conv_net, image_batch
 
-ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"methods": (KD(), Hint())}}
-"""Recipe name -> what its class cannot be built without. A method whose fields all have defaults needs no entry."""
+ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"methods": (KD(), Hint())}, "netaug": {"calibrate": 16}}
+"""Recipe name -> what its class cannot be built without, or would be slow without on eight samples."""
 
 
 def of_table(name: str) -> Method:
     """A method of limbeck by its recipe name."""
     file, _, title = METHODS[name].partition(":")
     return getattr(import_module(f"limbeck.methods.{file}"), title)(**ARGUMENTS.get(name, {}))
+
+
+MADE = {"wide"}
+"""Trained roles whose network the method makes from the student."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Case:
 
     def models(self, *, make: Callable[..., nn.Module] = conv_net, **arguments: Any) -> dict[str, nn.Module]:
         """A network for each role that the method does not make itself."""
-        kinds = {role: kind for role, kind in self.method.roles().items() if kind is not Kind.MOMENTUM}
+        roles = self.method.roles().items()
+        kinds = {role: kind for role, kind in roles if kind is not Kind.MOMENTUM and role not in MADE}
         return {
             role: make(self.frozen_width if kind is Kind.FROZEN else 8, seed=seed, **arguments)
             for seed, (role, kind) in enumerate(sorted(kinds.items()))
@@ -60,6 +65,11 @@ class Case:
             _leave_batch_norm_out(found.adapters)
         return found
 
+    def normalises(self) -> bool:
+        """Whether the method itself, not its networks, normalises over the batch."""
+        found = self.distiller(batch_norm=False)
+        return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in found.modules())
+
 
 def _leave_batch_norm_out(adapters: nn.Module) -> None:
     """As the networks do that are asked for without it."""
@@ -67,11 +77,6 @@ def _leave_batch_norm_out(adapters: nn.Module) -> None:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.Identity())
-
-    def normalises(self) -> bool:
-        """Whether the method itself, not its networks, normalises over the batch."""
-        found = self.distiller(batch_norm=False)
-        return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in found.modules())
 
 
 EQUALLY_WIDE = {"fsp"}

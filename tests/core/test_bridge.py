@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limbeck.core.bridge import Bridge, inner
+from limbeck.core.bridge import Bridge, as_shown, inner
 from little import CLASSES, conv_net, image_batch
 
 
@@ -115,3 +115,12 @@ def test_shown_unevenly_it_learns_what_occurs() -> None:
         nn.functional.cross_entropy(bridge(torch.zeros(2, 1, 1, 1)), torch.tensor([0, 1])).backward()
         optimizer.step()
     torch.testing.assert_close(bridge.eval()(torch.zeros(1, 1, 1, 1)).softmax(-1), torch.tensor([[0.25, 0.75]]))
+
+
+def test_what_a_head_gives_is_shifted_as_the_networks_own_logits_are() -> None:
+    network = Bridge(Keep(), shown=[1.0, 0.5])
+    logits = torch.zeros(1, 2)
+    torch.testing.assert_close(as_shown(network.train(), logits), network(torch.zeros(1, 1, 1, 2)))
+    assert as_shown(network.eval(), logits) is logits
+    assert as_shown(Bridge(Keep()).train(), logits) is logits
+    assert as_shown(Keep(), logits) is logits

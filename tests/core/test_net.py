@@ -166,6 +166,16 @@ def test_the_probe_changes_nothing_and_is_not_remembered() -> None:
     assert not student.model[4].training
 
 
+def test_the_probe_notes_the_shape_of_the_output_if_it_is_a_tensor() -> None:
+    net = Net(conv_net(), run, kind=Kind.TRAINED)
+    assert net.output_shape is None
+    net.probe(image_batch(5))
+    assert net.output_shape == (5, 3)
+    pair = Net(conv_net(), lambda model, batch: (run(model, batch),), kind=Kind.TRAINED)
+    pair.probe(image_batch())
+    assert pair.output_shape is None
+
+
 def test_close_gives_a_frozen_network_its_mode_and_requires_grad_back() -> None:
     model = conv_net()
     model[4].eval()

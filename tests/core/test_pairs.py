@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from limbeck.core.errors import MethodError
-from limbeck.core.pairs import Pair, Paired, check_deepest, known, proposed
+from limbeck.core.pairs import Pair, Paired, check_deepest, ends_of_stages, known, proposed
 from little import conv_net, image_batch
 from little_vision import colour_batch, network, vit
 
@@ -128,3 +128,15 @@ def test_the_last_tap_is_the_one_that_is_reached_last() -> None:
 @pytest.mark.parametrize("depth", [1, 2])
 def test_short_transformers_are_cut_at_their_blocks(depth: int) -> None:
     assert all(teacher.startswith("blocks.") for _, teacher in found(network("resnet8"), vit(depth=depth)))
+
+
+def test_the_ends_of_a_networks_own_stages() -> None:
+    def ends(model: nn.Module) -> list[str]:
+        return ends_of_stages(model, lambda one: one(colour_batch(2)[0]))
+
+    assert ends(network("resnet8")) == ["layer1", "layer2", "layer3"]
+    assert ends(vit(depth=6)) == ["blocks.1", "blocks.3", "blocks.5"]
+    with pytest.raises(MethodError, match=r"neither a feature map .* in Sequential; name the modules"):
+        ends(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)))
+    with pytest.raises(MethodError, match="one stage only in VisionTransformer"):
+        ends(vit(depth=1))

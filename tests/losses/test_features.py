@@ -19,6 +19,7 @@ from limbeck.losses.features import (
     hint_loss,
     similarity,
     similarity_loss,
+    squared_distance,
 )
 
 Loss = Callable[..., Tensor]
@@ -112,6 +113,19 @@ def test_a_hint_is_summed_over_channels_and_averaged_over_places() -> None:
         assert hint_loss(ones, torch.zeros_like(ones)).item() == 3.0
 
 
+def test_a_squared_distance_is_summed_over_the_feature_and_averaged_over_examples() -> None:
+    student = torch.randn(4, 6, requires_grad=True)
+    teacher = torch.randn(4, 6, requires_grad=True)
+    rows = squared_distance(student, teacher, reduction="none")
+    torch.testing.assert_close(rows, (student - teacher).norm(dim=1) ** 2)
+    torch.testing.assert_close(squared_distance(student, teacher), rows.mean())
+    assert squared_distance(student, student).item() == 0
+    squared_distance(student, teacher).backward()
+    torch.testing.assert_close(student.grad, (student - teacher).detach() / 2)
+    assert teacher.grad is None
+    assert squared_distance(student.bfloat16(), teacher.bfloat16()).dtype == torch.float32
+
+
 def test_permuting_the_channels_of_both_layers_permutes_rows_and_columns_of_the_flow() -> None:
     first, last = maps(channels=3), maps(channels=4)
     rows, columns = torch.tensor([2, 0, 1]), torch.tensor([1, 3, 0, 2])
@@ -186,6 +200,7 @@ def test_similarity_takes_any_shape_behind_the_examples() -> None:
     [
         (hint_loss, (2, 3, 4, 4), (2, 1, 4, 4), r"one shape, got student \(2, 3, 4, 4\), teacher \(2, 1, 4, 4\)"),
         (hint_loss, (2, 3, 4, 4), (2, 3, 1, 1), r"one shape, got student \(2, 3, 4, 4\), teacher \(2, 3, 1, 1\)"),
+        (squared_distance, (2, 3), (2, 1), r"one shape, got student \(2, 3\), teacher \(2, 1\)"),
         (flow_loss, (2, 3, 4), (2, 3, 1), r"one shape, got student \(2, 3, 4\), teacher \(2, 3, 1\)"),
         (attention_loss, (2, 3, 4, 4), (2, 3, 2, 8), r"maps of one size, got student .*, teacher \(2, 3, 2, 8\)"),
         (attention_loss, (2, 3, 4, 4), (1, 3, 4, 4), r"maps of one size, got student .*, teacher \(1, 3, 4, 4\)"),

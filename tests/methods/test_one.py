@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from jaxtyping import config as annotations
 from pydantic import ValidationError
 from torch import nn
 
@@ -24,14 +21,6 @@ from little import conv_net, image_batch, steps_by_hand
 
 def colour_batch(count: int = 4) -> tuple[torch.Tensor, ...]:
     return torch.rand(count, 3, 32, 32), torch.arange(count) % 10, torch.arange(count)
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Annotations are not executed: the zoo's say that a network gives as many rows as it takes images."""
-    annotations.update("jaxtyping_disable", True)
-    yield
-    annotations.update("jaxtyping_disable", False)
 
 
 def distiller(method: ONE, network: nn.Module) -> Distiller:

@@ -30,10 +30,12 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
         >>> as_map(torch.rand(2, 65, 192)).shape
         torch.Size([2, 192, 8, 8])
     """
+    if features.ndim == 4:
+        return features
     height, width = map_size(tuple(features.shape))
     if features.ndim == 3:
         return features[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
-    return features if features.ndim == 4 else features[:, :, None, None]
+    return features[:, :, None, None]
 
 
 def map_size(shape: tuple[int, ...]) -> Size:

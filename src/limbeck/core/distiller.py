@@ -67,8 +67,7 @@ class Distiller(nn.Module):
         shapes = {role: self._shapes(role, example) for role in roles}
         with _seeded(f"{seed}/adapters"):
             self.adapters.update(dict(method.adapters(self, shapes)))
-        self.reordered: list[tuple[Tensor, int, Tensor]] = []
-        """What `reorder` was called with since the step began."""
+        self.reordered: list[tuple[Tensor, int, Tensor]] = []  # what `reorder` was called with since the step began
         self._turn: Turn | None = None
         self.observed: dict[str, Tensor] = {}
         self.open_all()
@@ -146,8 +145,7 @@ class Distiller(nn.Module):
     def reorder(self, tensor: Tensor, axis: int, order: Tensor) -> None:
         """Put the entries of a parameter or buffer in another order, for a method that sorts channels after a step.
 
-        What an optimiser or an average remembers of the tensor belongs to the old order. `fit` lets it follow; in a
-        loop of one's own, see `reordered` and `limbeck.train.reordering.reorder_states`.
+        `fit` lets follow what optimisers and averages remember; a loop of one's own calls `reorder_states`.
 
         Args:
             tensor: is changed in place.
@@ -158,7 +156,7 @@ class Distiller(nn.Module):
             MethodError: the order is not as long as the axis.
         """
         if order.shape != (tensor.shape[axis],):
-            raise MethodError(f"reorder: axis {axis} of a tensor of shape {list(tensor.shape)}, by {len(order)} numbers")
+            raise MethodError(f"reorder: {len(order)} numbers for axis {axis} of a tensor of {list(tensor.shape)}")
         tensor.copy_(tensor.index_select(axis, order))
         self.reordered.append((tensor, axis, order))
 

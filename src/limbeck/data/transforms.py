@@ -6,6 +6,8 @@ the transforms nor the rest of the program notices the other.
 
 from __future__ import annotations
 
+import enum
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +23,8 @@ def built(entries: Sequence[Mapping[str, Any]]) -> list[Callable[[Tensor], Tenso
     """Make the transforms that `Augment.transforms` describes.
 
     Args:
-        entries: `{name: class name in torchvision.transforms.v2, <its arguments>}`.
+        entries: `{name: class name in torchvision.transforms.v2, <its arguments>}`. An argument that is an enum is
+            given by its value: `{name: AutoAugment, policy: cifar10}`.
 
     Raises:
         MissingPackage: torchvision is not installed.
@@ -43,9 +46,23 @@ def _built(entry: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
         ]
         raise DataError(f"torchvision.transforms.v2 has no transform {entry['name']!r}; {close(entry['name'], known)}")
     try:
-        return kind(**arguments)
+        return kind(**_with_enums(kind, arguments))
     except (TypeError, ValueError) as error:
         raise DataError(f"transform {entry['name']} does not accept {arguments}: {error}") from error
+
+
+def _with_enums(kind: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with enums' members in the place of their values, which are all that a recipe can write."""
+    parameters = inspect.signature(kind).parameters
+    enums = {key: parameters[key].annotation for key in arguments if key in parameters}
+    found = dict(arguments)
+    for key, annotation in enums.items():
+        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+            values = [member.value for member in annotation]
+            if arguments[key] not in values and not isinstance(arguments[key], annotation):
+                raise ValueError(f"{key} {arguments[key]!r} is none of {', '.join(map(str, values))}")
+            found[key] = annotation(arguments[key])
+    return found
 
 
 def transformed(

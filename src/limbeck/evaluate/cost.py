@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.core.errors import RunError
+from limbeck.core.operations import operations
 from limbeck.evaluate.memory import device_name, peak_memory
 from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.evaluate.timing import time_calls
@@ -63,21 +62,8 @@ def flops(model: nn.Module, example: Float[Tensor, "b c h w"]) -> int:
         example: a batch; only its first image is used.
     """
     image = example[:1].to(device_of(model))
-    # Fused attention and the fused encoder layer are single operators that the counter does not know: it would
-    # silently count nothing for them. Both are told to use plain matrix products instead.
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with (
-            evaluating(model),
-            torch.compiler.set_stance("force_eager"),
-            sdpa_kernel(SDPBackend.MATH),
-            FlopCounterMode(display=False) as counter,
-        ):
-            model(image)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return int(counter.get_total_flops())
+    with evaluating(model):
+        return operations(partial(model, image))
 
 
 def latency(

@@ -1,5 +1,7 @@
 """A network as one ONNX file: pixels in, logits out, any batch size.
 
+One with early exits keeps them: see `limbeck.export.early_exit`.
+
 The file holds its weights itself (no second file beside it), so it can be moved; this limits it to 2 GB.
 """
 
@@ -14,9 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from limbeck.adapters.exits import Exits
 from limbeck.core.errors import MissingPackage
 from limbeck.core.files import atomic_path
 from limbeck.evaluate.mode import evaluating
+from limbeck.export.early_exit import OpenHeads, decided, exit_speeds, exits_of, nested
 from limbeck.export.trace import explained, trace
 from limbeck.export.verify import TOLERANCE, Exported, check_samples, on_cpu, speeds, verify
 
@@ -49,10 +53,13 @@ def export(
     samples = check_samples(samples)
     live = on_cpu(network)
     with evaluating(live), atomic_path(path) as temporary:
-        opset = _write(live, temporary, samples, metadata or {})
+        early = exits_of(live, samples)
+        samples = samples if early is None else decided(early, samples)
+        opset = _write(live if early is None else early, temporary, samples, metadata or {})
         run = _session(runtime, temporary)
         match = verify(live, lambda images: torch.from_numpy(run(images.numpy())), samples, tolerance=tolerance)
         latency = speeds(live, run, samples, prepare=Tensor.numpy)
+        exits = {} if early is None else {"exits": exit_speeds(early, run, samples)}
     return Exported(
         format="onnx",
         path=Path(path),
@@ -60,7 +67,7 @@ def export(
         max_difference=match.max_difference,
         agreement=match.agreement,
         median_ms=latency[0]["median_ms"],
-        detail={"opset": opset, "runtime": f"onnxruntime {runtime.__version__}", "latency": latency},
+        detail={"opset": opset, "runtime": f"onnxruntime {runtime.__version__}", "latency": latency, **exits},
     )
 
 
@@ -76,22 +83,41 @@ def _runtime() -> Any:
 
 def _write(network: nn.Module, path: Path, samples: Tensor, metadata: Mapping[str, str]) -> int:
     """Write the file and return the version of the operator set that it uses."""
-    graph = trace(network, samples, target="ONNX")
+    if isinstance(network, Exits) and network.answer == "early":
+        return _write_early(network, path, samples, metadata)
+    program = _program(network, samples, [_OUTPUT])
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=False)
+    return int(program.model.opset_imports[""])
+
+
+def _write_early(exits: Exits, path: Path, samples: Tensor, metadata: Mapping[str, str]) -> int:
+    """The same for a network with early exits."""
+    heads = OpenHeads(exits)
+    program = _program(heads, samples, heads.outputs, called=exits)
+    program.model.metadata_props.update({**heads.metadata(), **metadata})
+    with explained(exits, "ONNX"):
+        model = nested(program.model_proto, heads.outputs, heads.thresholds, output=_OUTPUT)
+        path.write_bytes(model.SerializeToString())
+    return int(program.model.opset_imports[""])
+
+
+def _program(network: nn.Module, samples: Tensor, outputs: list[str], *, called: nn.Module | None = None) -> Any:
+    """The network in ONNX's operators; `called` is what an error shall name."""
+    graph = trace(network, samples, target="ONNX", called=called)
     # The graph is given, not the network: the exporter would retry a failed trace with a fixed batch size, silently.
-    with explained(network, "ONNX"):
+    with explained(called or network, "ONNX"):
         program = torch.onnx.export(
             graph,
             dynamo=True,
             verbose=False,
             input_names=[_INPUT],
-            output_names=[_OUTPUT],
+            output_names=outputs,
             dynamic_shapes=({0: "batch"},),  # only the name: the graph already holds for any batch
         )
         if program is None:
             raise RuntimeError("the exporter returned nothing")
-        program.model.metadata_props.update(metadata)
-        program.save(path, external_data=False)
-    return int(program.model.opset_imports[""])
+    return program
 
 
 def _session(runtime: Any, path: Path) -> Callable[[Any], Any]:

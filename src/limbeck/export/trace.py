@@ -12,23 +12,32 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limbeck.core.errors import ExportError
+from limbeck.export.early_exit import leaves_early
 
 
-def trace(network: nn.Module, samples: Float[Tensor, "n c h w"], *, target: str) -> torch.export.ExportedProgram:
+def trace(
+    network: nn.Module, samples: Float[Tensor, "n c h w"], *, target: str, called: nn.Module | None = None
+) -> torch.export.ExportedProgram:
     """The network's graph, in the mode in which it is.
 
     Args:
         network: images to logits.
         samples: of the size that the file shall take; only two are used.
         target: what the graph is for, as an error shall call it.
+        called: what an error shall name instead of the network.
 
     Raises:
         ExportError: the network's forward depends on the values of the images or on their number.
     """
+    if leaves_early(network):
+        raise ExportError(
+            f"a network with early exits cannot be exported to {target}, which records one way through a network; the "
+            "format 'onnx' keeps the exits, 'safetensors' saves the weights"
+        )
     # Tracing takes a batch of 1 for a constant of the network, a batch of 2 for a number that may vary.
     two = samples[torch.arange(2) % len(samples)]
     batch = torch.export.Dim("batch")
-    with explained(network, target):
+    with explained(called or network, target):
         return torch.export.export(network, (two,), dynamic_shapes=({0: batch},))
 
 

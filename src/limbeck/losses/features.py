@@ -40,6 +40,30 @@ def hint_loss(
     return rows if reduction == "none" else rows.mean()
 
 
+def squared_distance(
+    student: Float[Tensor, "b d"], teacher: Float[Tensor, "b d"], *, reduction: Reduction = "mean"
+) -> Tensor:
+    """‖student - teacher‖²: the sum over the feature, the mean over examples.
+
+    Zhang et al., "Be Your Own Teacher", ICCV 2019, arXiv:1905.08094, section 3, the loss of hints.
+
+    Args:
+        student: one vector per example.
+        teacher: vectors of the same length; they take no gradient.
+        reduction: "mean" over examples, or "none" for one value per example [b].
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> float(squared_distance(torch.ones(2, 3), torch.zeros(2, 3)))
+        3.0
+    """
+    _check_same(student, teacher)
+    rows = (wide(student) - wide(teacher.detach())).square().sum(1)
+    return rows if reduction == "none" else rows.mean()
+
+
 def flow(first: Float[Tensor, "b m h w"], last: Float[Tensor, "b n i j"]) -> Float[Tensor, "b m n"]:
     """The flow between two layers: G[i, j] = Σ_{s,t} first[i, s, t] · last[j, s, t] / (h · w).
 

@@ -49,7 +49,7 @@ class DML(Method):
         peers: K, all networks counted.
         updates: one after the other within a step, or all at once.
         target: the mean of the divergences from each peer, or the divergence from the peers' mean.
-        deliver: the best network by validation, the first one, or all as an ensemble.
+        delivers: the best network by validation, the first one, or all as an ensemble.
     """
 
     needs: ClassVar[tuple[type, ...]] = (HasRows,)

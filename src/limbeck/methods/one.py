@@ -4,7 +4,7 @@ Xu Lan, Xiatian Zhu, Shaogang Gong. NeurIPS 2018, arXiv:1806.04606. The numbers 
 
     g   = softmax(ReLU(BN(W · mean(f))))                                             (1)
     z_e = Σ_k g_k z_k                                                                (2)
-    L   = Σ_k CE(y, z_k) + CE(y, z_e) + r(t) Σ_k T² KL(p_e ‖ p_k)                    (3)
+    L   = Σ_k CE(y, z_k) + CE(y, z_e) + w r(t) Σ_k T² KL(p_e ‖ p_k)                  (3)
     p_k = softmax(z_k / T),   p_e = softmax(z_e / T)                                 (4)
     r(t) = exp(-5 (1 - t / R)²) for t < R, else 1                                    (5)
 
@@ -17,6 +17,7 @@ Symbols:
     z_e [b c]  logits of the ensemble; as a target (p_e) it takes no gradient, in its own label term it does
     y [b]      labels
     T          `temperature`
+    w          `soft_weight`: 1, as published; 0 trains the ensemble and distils nothing, an ablation of the paper
     t, R       epochs so far; `ramp`, in epochs: absent, as in the paper, r = 1
 
 Delivered is one branch, which is the network as it was given, or the gated ensemble.
@@ -56,9 +57,10 @@ class ONE(Method):
 
     Args:
         at: path of the module at which the branches begin; `auto` = the last stage.
-        branches: K.
-        temperature: T.
+        branches: K, how many there are.
+        temperature: T, of the branches and of the ensemble.
         gate: whether the branches' weights are learned.
+        soft_weight: w, of the divergences from the ensemble.
         ramp: R, the epochs until the ensemble's targets have their full weight.
         delivers: one branch, or the ensemble.
     """
@@ -70,6 +72,7 @@ class ONE(Method):
     branches: Annotated[int, Field(ge=2)] = 3
     temperature: Annotated[float, Field(gt=0)] = 3.0
     gate: bool = True
+    soft_weight: Annotated[float, Field(ge=0)] = 1.0
     ramp: Annotated[float, Field(gt=0)] | None = None
     delivers: Literal["branch", "ensemble"] = "branch"
 
@@ -111,7 +114,7 @@ class ONE(Method):
         return {  # Eq. 3
             "task": sum(labels[1:], labels[0]),
             "ensemble": nets.task.supervised(joined, batch),
-            "one": self._ramp(at.epoch) * sum(soft[1:], soft[0]),
+            "one": self.soft_weight * self._ramp(at.epoch) * sum(soft[1:], soft[0]),
         }
 
     def _joined(self, nets: Nets, logits: Tensor, taps: Mapping[str, Tensor]) -> Tensor:

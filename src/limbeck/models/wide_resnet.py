@@ -14,11 +14,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limbeck.core.errors import ModelError
+from limbeck.models.drop_block import NOTHING, SIDE, DropBlock, last_two
 from limbeck.models.layers import Positive, Share, global_pool, he_normal_
 
 
 def wrn(
-    *, classes: Positive, channels: Positive = 3, depth: Positive, width: Positive, dropout: Share = 0.0
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    depth: Positive,
+    width: Positive,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
 ) -> WideResNet:
     """A wide ResNet of any depth 6n + 4.
 
@@ -28,45 +36,127 @@ def wrn(
         depth: 6n + 4.
         width: the widening factor K.
         dropout: share dropped between the two convolutions of each block.
+        drop_block: share of the features dropped in squares in the last stage, a quarter of it in the stage before;
+            see `limbeck.models.drop_block`.
+        block_side: side of these squares.
 
     Raises:
         ModelError: the depth is not 6n + 4.
     """
-    return WideResNet(classes=classes, channels=channels, depth=depth, width=width, dropout=dropout)
+    return WideResNet(
+        classes=classes,
+        channels=channels,
+        depth=depth,
+        width=width,
+        dropout=dropout,
+        drop_block=drop_block,
+        block_side=block_side,
+    )
 
 
-def wrn_16_1(*, classes: Positive, channels: Positive = 3, dropout: Share = 0.0) -> WideResNet:
+def wrn_16_1(
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
+) -> WideResNet:
     """0.18 M parameters for 100 classes."""
-    return WideResNet(classes=classes, channels=channels, depth=16, width=1, dropout=dropout)
+    return WideResNet(
+        classes=classes,
+        channels=channels,
+        depth=16,
+        width=1,
+        dropout=dropout,
+        drop_block=drop_block,
+        block_side=block_side,
+    )
 
 
-def wrn_16_2(*, classes: Positive, channels: Positive = 3, dropout: Share = 0.0) -> WideResNet:
+def wrn_16_2(
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
+) -> WideResNet:
     """0.70 M parameters for 100 classes."""
-    return WideResNet(classes=classes, channels=channels, depth=16, width=2, dropout=dropout)
+    return WideResNet(
+        classes=classes,
+        channels=channels,
+        depth=16,
+        width=2,
+        dropout=dropout,
+        drop_block=drop_block,
+        block_side=block_side,
+    )
 
 
-def wrn_40_1(*, classes: Positive, channels: Positive = 3, dropout: Share = 0.0) -> WideResNet:
+def wrn_40_1(
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
+) -> WideResNet:
     """0.57 M parameters for 100 classes."""
-    return WideResNet(classes=classes, channels=channels, depth=40, width=1, dropout=dropout)
+    return WideResNet(
+        classes=classes,
+        channels=channels,
+        depth=40,
+        width=1,
+        dropout=dropout,
+        drop_block=drop_block,
+        block_side=block_side,
+    )
 
 
-def wrn_40_2(*, classes: Positive, channels: Positive = 3, dropout: Share = 0.0) -> WideResNet:
+def wrn_40_2(
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
+) -> WideResNet:
     """2.26 M parameters for 100 classes."""
-    return WideResNet(classes=classes, channels=channels, depth=40, width=2, dropout=dropout)
+    return WideResNet(
+        classes=classes,
+        channels=channels,
+        depth=40,
+        width=2,
+        dropout=dropout,
+        drop_block=drop_block,
+        block_side=block_side,
+    )
 
 
 class WideResNet(nn.Module):
     """Stem, three stages of pre-activation blocks, global mean, classifier; the arguments are those of `wrn`."""
 
-    def __init__(self, *, classes: int, channels: int, depth: int, width: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        classes: int,
+        channels: int,
+        depth: int,
+        width: int,
+        dropout: float,
+        drop_block: float,
+        block_side: int,
+    ) -> None:
         super().__init__()
         blocks, rest = divmod(depth - 4, 6)
         if rest or blocks < 1:
             raise ModelError(f"a wide ResNet has depth 6n + 4 (10, 16, 22, 28, 40, …), not {depth}")
+        before, end = last_two(drop_block, block_side)
         self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.layer1 = _stage(16, 16 * width, blocks=blocks, stride=1, dropout=dropout)
-        self.layer2 = _stage(16 * width, 32 * width, blocks=blocks, stride=2, dropout=dropout)
-        self.layer3 = _stage(32 * width, 64 * width, blocks=blocks, stride=2, dropout=dropout)
+        self.layer2 = _stage(16 * width, 32 * width, blocks=blocks, stride=2, dropout=dropout, drop=before)
+        self.layer3 = _stage(32 * width, 64 * width, blocks=blocks, stride=2, dropout=dropout, drop=end)
         self.bn = nn.BatchNorm2d(64 * width)
         self.relu = nn.ReLU()
         self.pool = global_pool()
@@ -89,10 +179,12 @@ class PreActivationBlock(nn.Module):
         outputs: channels that go out.
         stride: of the first convolution.
         dropout: share dropped before the second convolution.
+        drop: drops squares after each convolution and on the shortcut.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: int, dropout: float, drop: DropBlock = NOTHING) -> None:
         super().__init__()
+        self._drop = drop
         self.bn1 = nn.BatchNorm2d(inputs)
         self.relu1 = nn.ReLU()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
@@ -107,11 +199,14 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
         """The block's output: a sum, not activated."""
         active = self.relu1(self.bn1(x))
-        y = self.relu2(self.bn2(self.conv1(active)))
-        y = self.conv2(self.dropout(y))
-        return y + (x if self.shortcut is None else self.shortcut(active))
+        y = self._drop(self.relu2(self.bn2(self.conv1(active))), training=self.training)
+        y = self._drop(self.conv2(self.dropout(y)), training=self.training)
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return y + self._drop(shortcut, training=self.training)
 
 
-def _stage(inputs: int, outputs: int, *, blocks: int, stride: int, dropout: float) -> nn.Sequential:
-    rest = [PreActivationBlock(outputs, outputs, stride=1, dropout=dropout) for _ in range(blocks - 1)]
-    return nn.Sequential(PreActivationBlock(inputs, outputs, stride=stride, dropout=dropout), *rest)
+def _stage(
+    inputs: int, outputs: int, *, blocks: int, stride: int, dropout: float, drop: DropBlock = NOTHING
+) -> nn.Sequential:
+    rest = [PreActivationBlock(outputs, outputs, stride=1, dropout=dropout, drop=drop) for _ in range(blocks - 1)]
+    return nn.Sequential(PreActivationBlock(inputs, outputs, stride=stride, dropout=dropout, drop=drop), *rest)

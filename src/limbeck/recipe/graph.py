@@ -27,6 +27,9 @@ from limbeck.train.settings import LATER, NOT_DETERMINING, Cached, Live, Train
 FORMAT = 1
 """Counts changes of limbeck that change what a recipe trains."""
 
+GENERATION = 1000
+"""Generation k of a run with seed s is trained under the seed s + k · 1000; generation 0 is the student alone."""
+
 _NOT_DETERMINING_DATA = ("root", "workers", "prefetch", "pin_memory")
 
 
@@ -55,6 +58,11 @@ class Run:
     def train(self) -> Train:
         """The recipe's training, with this run's seed."""
         return replace(self.recipe.train, seed=self.seed)
+
+    @property
+    def asked_seed(self) -> int:
+        """The seed that was asked for: of a later generation, that of its recipe's run."""
+        return self.seed - GENERATION * (self.recipe.generations or 0)
 
     @property
     def frozen(self) -> list[str]:
@@ -170,10 +178,6 @@ def _whole(resolved: Resolved) -> dict[str, Form]:
     return found
 
 
-GENERATION = 1000
-"""Generation k of a run with seed s is trained under the seed s + k · 1000; generation 0 is the student alone."""
-
-
 def _last_generation(first: Run, count: int, resolved: Resolved) -> Run:
     """A chain: each generation is taught by the one before, and has a seed of its own."""
     alone = baseline_of(replace(first, recipe=replace(first.recipe, generations=None)))
@@ -263,8 +267,7 @@ def baseline_of(run: Run) -> Run:
     upstream = {key: before for key, before in run.upstream.items() if key == "student"}
     data = run.canonical["data"]["name"].replace(":", "-")
     name = f"{data}-{network_name(run)}-alone"
-    seed = run.seed - GENERATION * (run.recipe.generations or 0)
-    return Run(name, recipe, canonical, seed, run.root, upstream)
+    return Run(name, recipe, canonical, run.asked_seed, run.root, upstream)
 
 
 def network_name(run: Run, role: str = "student") -> str:

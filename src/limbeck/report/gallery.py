@@ -111,10 +111,10 @@ def gallery(results: Results, *, count: int = IMAGES) -> Gallery | None:
     chosen = order[:count][values[:count] > 1e-6]
     if not len(chosen):
         return None
-    pixels = _pixels(results, aligned[0].ids[chosen])
+    images = pixels(results, aligned[0].ids[chosen])
     pictures = [
         _picture(results, entries, probabilities[:, n], int(aligned[0].labels[n]), int(aligned[0].ids[n]), image)
-        for n, image in zip(chosen.tolist(), pixels, strict=True)
+        for n, image in zip(chosen.tolist(), images, strict=True)
     ]
     stacked = max(len(name) for name in results.classes) > _SHORT
     return Gallery(*_words(results, entries), entries, pictures, stacked)
@@ -156,7 +156,8 @@ def _wrongness(probabilities: Float64[Tensor, "n classes"], labels: Int64[Tensor
     return confidence * ((answer != labels) & (labels >= 0))
 
 
-def _pixels(results: Results, ids: Int64[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
+def pixels(results: Results, ids: Int64[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
+    """The images of these samples in the split that was measured; raises DataError if one is not in it."""
     split, part = measured_part(results)
     places = {} if part is None else {int(id_): place for place, id_ in enumerate(part.ids.tolist())}
     missing = [int(id_) for id_ in ids.tolist() if int(id_) not in places]
@@ -191,7 +192,7 @@ def _picture(
     ]
     outcome = _outcome(entries, answers, label)
     alt = f"Image {id_}, {f'labelled {truth}' if label >= 0 else truth}"
-    return Picture(_data_uri(image), alt, truth, label >= 0, outcome, sayings)
+    return Picture(data_uri(image), alt, truth, label >= 0, outcome, sayings)
 
 
 def _classes_shown(probabilities: Float[Tensor, "networks classes"], answers: Sequence[int], label: int) -> list[int]:
@@ -214,11 +215,11 @@ def _outcome(entries: Sequence[Entry], answers: Sequence[int], label: int) -> st
     return "all right" if len(right) == len(entries) else f"right: {listed(right)}"
 
 
-def _data_uri(pixels: UInt8[Tensor, "c h w"]) -> str:
+def data_uri(image_pixels: UInt8[Tensor, "c h w"]) -> str:
     """A PNG of about 112 pixels: small images grow in whole steps so that their pixels stay squares."""
     from PIL import Image as pil
 
-    array = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    array = image_pixels[0] if len(image_pixels) == 1 else image_pixels.permute(1, 2, 0)
     image: Image = pil.fromarray(array.numpy())
     factor = _SIDE // max(image.size)
     if factor > 1:

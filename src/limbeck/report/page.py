@@ -13,7 +13,7 @@ import yaml
 from limbeck.core.errors import MissingPackage
 from limbeck.core.files import write_atomically
 from limbeck.recipe.results import Results
-from limbeck.report import calibration, confusion, curves, facts, numbers, table, tradeoff
+from limbeck.report import calibration, confusion, curves, exits, facts, numbers, table, tradeoff
 from limbeck.report.gallery import gallery
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _context(results: Results) -> dict[str, Any]:
         "seeds": max(row.count for row in results.rows()),
         "student": next(row for row in results.rows() if row.role == confusion.student_role(results)),
         "tradeoff": tradeoff.panels(results),
+        "early": exits.section(results),
         "calibration": calibration.panels(results),
         "matrix": confusion.matrix(results),
         "pairs": confusion.pairs(results),

@@ -113,7 +113,7 @@ def planned(asked: Sequence[Asked], *, seeds: tuple[int, ...], root: Path, folde
             baselines[one.label] = tuple(baseline_of(run) for run in runs)
         for run in chain(runs, baselines.get(one.label, ())):
             for needed in (*run.before(), run):
-                found = Reference(recipes[one.label], overrides, run.seed, root, needed.hash)
+                found = Reference(recipes[one.label], overrides, run.asked_seed, root, needed.hash)
                 references.setdefault(needed.hash, found)
     return Planned(labelled, baselines, _ordered([*labelled.values(), *baselines.values()]), references)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.net import Kind
+from limbeck.train.reordering import Reordered
 
 
 class Ema:
@@ -22,9 +23,10 @@ class Ema:
 
     def __init__(self, distiller: Distiller, decay: float) -> None:
         roles = [role for role in distiller.nets if distiller[role].kind is Kind.TRAINED]
-        self._live = {
-            f"{role}.{name}": tensor for role in roles for name, tensor in distiller[role].state_dict().items()
-        }
+        named = {f"{r}.{name}": one for r in roles for name, one in distiller[r].state_dict(keep_vars=True).items()}
+        # Roles may share tensors; each is averaged once, under its first name.
+        once = {id(tensor): name for name, tensor in reversed(named.items())}
+        self._live = {name: named[name].detach() for name in reversed(once.values())}
         self._decay = decay
         self.state = {name: tensor.clone() for name, tensor in self._live.items()}
 
@@ -41,6 +43,14 @@ class Ema:
         """Copy a checkpoint's average into place."""
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
+
+    @torch.no_grad()
+    def reorder(self, reordered: Iterable[Reordered]) -> None:
+        """Let the average follow tensors whose entries were put in another order."""
+        for tensor, axis, order in reordered:
+            for name, live in self._live.items():
+                if live.data_ptr() == tensor.data_ptr() and live.shape == tensor.shape:
+                    self.state[name].copy_(self.state[name].index_select(axis, order))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
+from limbeck.reproduce.claims import better, no_worse, shown
 from limbeck.reproduce.ensembles import mean_of
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.fsp2017.setting import PAPER, Size, cifar10, notes, recipe, size_of
@@ -90,7 +91,8 @@ class FspCifar10:
             _sooner(done),
         ]
         if members > 1:
-            claims.append(_at_least(together["shuffled"], together["flow"]))
+            text = "An ensemble of students with shuffled channels is no worse than one of students without"
+            claims.append(no_worse(together["shuffled"], together["flow"], text))
         small = "the small student is reported, not promised: elsewhere it gained and lost up to half a point"
         return Outcome(lines, tuple(claims), (_curves(done, scale), _bars(errors)), (*notes(scale), small))
 
@@ -102,32 +104,6 @@ def _longer(size: Size) -> str:
 
 def _ensemble(members: Sequence[Finished]) -> Errors:
     return Errors.in_predictions([mean_of([member.predictions() for member in members])])
-
-
-def shown(errors: Errors) -> str:
-    """Accuracy with its spread over seeds."""
-    spread = f" ± {errors.spread / errors.images:.2%}" if len(errors.counts) > 1 else ""
-    return f"{1 - errors.rate:.2%}{spread}"
-
-
-def better(one: Errors, other: Errors, text: str) -> Claim:
-    """The claim that one network is clearly better than another."""
-    fewer = one.fewer_than(other)
-    return Claim(
-        text,
-        fewer.clear,
-        f"{shown(one)} against {shown(other)}: {fewer} errors fewer of {one.images:,}, against {CLEAR:g} times the "
-        "noise over seeds and test images",
-    )
-
-
-def _at_least(shuffled: Errors, shared: Errors) -> Claim:
-    more = shared.fewer_than(shuffled)
-    return Claim(
-        "An ensemble of students with shuffled channels is no worse than one of students without",
-        not more.clear,
-        f"{shown(shuffled)} against {shown(shared)}",
-    )
 
 
 def curve(one: Finished, stage: str) -> list[tuple[int, float]]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK
+from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
-from limbeck.reproduce.fsp2017.cifar10 import better, shown
 from limbeck.reproduce.fsp2017.setting import PAPER, Size, cifar10, hundred, notes, recipe, size_of
 from limbeck.sweep.finished import Done
 from limbeck.sweep.planning import Asked

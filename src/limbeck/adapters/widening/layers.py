@@ -1,0 +1,130 @@
+"""Layers that run on the first channels of wider weights.
+
+A convolution or a linear layer takes W[:out, :in] and bias[:out]; a depthwise convolution W[:c] and bias[:c], in c
+groups; BatchNorm the first c of weight, bias, running mean and running variance.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+_BEGIN = {"weight": 1.0, "running_var": 1.0}
+"""First values of additional channels in vectors; 0 in all others."""
+
+
+def wider(layer: nn.Module, rows: int, columns: int | None) -> nn.Module:
+    """A copy of a layer with more channels, of which the first are the layer's own.
+
+    Additional weights are drawn by `kaiming_uniform_(a=√5)` over the whole tensor, on the CPU, so that a seed gives the
+    same ones for every device; additional biases are zero and additional BatchNorm channels change nothing.
+
+    Args:
+        layer: a convolution, BatchNorm or linear layer.
+        rows: outputs, at least the layer's.
+        columns: inputs, at least the layer's; absent of BatchNorm and depthwise convolutions.
+    """
+    made = copy.deepcopy(layer)
+    for name, given in list(made.named_parameters(recurse=False)):
+        wide = _extended(name, given.detach(), rows, columns)
+        made.register_parameter(name, nn.Parameter(wide, given.requires_grad))
+    for name, buffer in made._buffers.items():
+        if buffer is not None and buffer.ndim:
+            made._buffers[name] = _extended(name, buffer, rows, columns)
+    _state(made, rows, columns)
+    return made
+
+
+def _extended(name: str, given: Tensor, rows: int, columns: int | None) -> Tensor:
+    shape = [rows, *given.shape[1:]]
+    if given.ndim > 1 and columns is not None:
+        shape[1] = columns
+    wide = torch.full(shape, _BEGIN.get(name, 0.0), dtype=given.dtype)
+    if given.ndim > 1:
+        nn.init.kaiming_uniform_(wide, a=math.sqrt(5))
+    wide = wide.to(given.device)
+    wide[tuple(slice(length) for length in given.shape)] = given
+    return wide
+
+
+def _state(layer: nn.Module, rows: int, columns: int | None) -> None:
+    """Let a layer's own figures agree with its tensors."""
+    if isinstance(layer, _ConvNd):
+        layer.out_channels, layer.in_channels = rows, rows if columns is None else columns
+        layer.groups = rows if columns is None else 1
+    elif isinstance(layer, _BatchNorm):
+        layer.num_features = rows
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = rows, columns or layer.in_features
+
+
+def cut(tensor: Tensor, rows: int, columns: int | None) -> Tensor:
+    """The first channels of a parameter or buffer; a count of batches has none.
+
+    Args:
+        tensor: [rows], [rows columns …] or a scalar.
+        rows: how many along the first axis.
+        columns: how many along the second axis; absent = all.
+    """
+    if not tensor.ndim or (tensor.shape[0] == rows and (tensor.ndim == 1 or columns in (None, tensor.shape[1]))):
+        return tensor
+    return tensor[:rows] if tensor.ndim == 1 or columns is None else tensor[:rows, :columns]
+
+
+class Active:
+    """The width of each group of channels in one view of a wider network; `sizes` may change between passes.
+
+    Args:
+        sizes: group -> number of channels.
+    """
+
+    def __init__(self, sizes: dict[int, int]) -> None:
+        self.sizes = sizes
+
+
+class Sliced(nn.Module):
+    """A layer whose code runs on the first channels of its weights.
+
+    Several views may hold the same layer: they share its parameters and running statistics.
+
+    Args:
+        layer: wide.
+        active: the widths of this view.
+        rows: the group of its outputs.
+        columns: the group of its inputs; absent of BatchNorm and depthwise convolutions.
+    """
+
+    def __init__(self, layer: nn.Module, active: Active, rows: int, columns: int | None) -> None:
+        super().__init__()
+        self.layer, self.active, self.rows, self.columns = layer, active, rows, columns
+
+    def tensors(self, sizes: dict[int, int]) -> dict[str, Tensor]:
+        """The layer's parameters and buffers by name, at given widths; they share the memory of the wide ones.
+
+        Args:
+            sizes: group -> number of channels.
+        """
+        rows, columns = sizes[self.rows], None if self.columns is None else sizes[self.columns]
+        own = {**self.layer._parameters, **self.layer._buffers}
+        return {name: cut(tensor, rows, columns) for name, tensor in own.items() if tensor is not None}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output on the active input channels, [b, active rows, …]."""
+        layer, cuts = self.layer, self.tensors(self.active.sizes)
+        parameters, buffers, groups = layer._parameters, layer._buffers, getattr(layer, "groups", None)
+        # The layer's own code must see the slices, whichever subclass it is; `functional_call` does the same slower.
+        layer.__dict__["_parameters"] = {name: cuts.get(name) for name in parameters}
+        layer.__dict__["_buffers"] = {name: cuts.get(name) for name in buffers}
+        if groups is not None and self.columns is None:
+            layer.__dict__["groups"] = self.active.sizes[self.rows]
+        try:
+            return layer(x)
+        finally:
+            layer.__dict__["_parameters"], layer.__dict__["_buffers"] = parameters, buffers
+            if groups is not None:
+                layer.__dict__["groups"] = groups

@@ -1,0 +1,105 @@
+"""What a function or a layer without weights does to channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from limbeck.adapters.widening.tracing import name_of
+
+MULTIPLIES = frozenset({"mul", "imul", "multiply"})
+_ADDS = frozenset({"add", "iadd", "sub", "isub", "subtract", "truediv", "itruediv", "div", "maximum", "minimum"})
+_TELLS = frozenset({"size", "dim", "ndimension"})
+_FACTS = frozenset({"shape", "dtype", "device", "ndim", "training"})
+
+_SAME = frozenset(
+    {
+        *(
+            "relu",
+            "relu6",
+            "leaky_relu",
+            "elu",
+            "celu",
+            "selu",
+            "gelu",
+            "silu",
+            "mish",
+            "hardswish",
+            "hardsigmoid",
+            "hardtanh",
+        ),
+        *("sigmoid", "tanh", "softplus", "softsign", "clamp", "clip", "neg", "abs", "exp"),
+        *("dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout"),
+        *("contiguous", "clone", "float", "half", "to"),
+        *("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"),
+        *(
+            "adaptive_avg_pool1d",
+            "adaptive_avg_pool2d",
+            "adaptive_avg_pool3d",
+            "adaptive_max_pool2d",
+            "interpolate",
+            "upsample",
+        ),
+    }
+)
+
+_SAME_MODULES = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish),
+    *(nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Threshold),
+    *(nn.Identity, nn.Upsample, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.ConstantPad2d),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+
+_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+
+def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
+    """Whether every channel of the result comes from the same channel of the one tensor that goes in.
+
+    Args:
+        node: a call.
+        module: what it calls, if that is a module.
+    """
+    if module is not None:
+        if isinstance(module, nn.PReLU):
+            return module.num_parameters == 1
+        if isinstance(module, nn.Flatten):
+            return (module.start_dim, module.end_dim) == (1, -1)
+        return isinstance(module, _SAME_MODULES)
+    name, given = name_of(node), [*node.args[1:], *node.kwargs.values()]
+    if name in ("view", "reshape"):
+        sizes: Any = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
+        return len(sizes) == 2 and sizes[1] == -1  # images are the first axis
+    if name == "flatten":
+        return given in ([1], [1, -1])
+    if name == "pad":
+        return isinstance(given[0], tuple | list) and len(given[0]) <= 4  # the last two axes
+    if name in ("mean", "squeeze"):
+        return bool(given) and _on_maps(given[0])
+    return name in _SAME
+
+
+def _on_maps(axes: Any) -> bool:
+    return set(axes if isinstance(axes, tuple | list) else [axes]) <= {2, 3, -1, -2}
+
+
+def joins(node: fx.Node) -> str:
+    """The name of an operation that combines tensors channel by channel; empty of any other."""
+    name = name_of(node)
+    return name if name in _ADDS | MULTIPLIES else ""
+
+
+def tells(node: fx.Node) -> bool:
+    """Whether a call gives a fact about a tensor, such as its shape, and not its values."""
+    name = name_of(node)
+    return name in _TELLS or name.startswith("assert") or (name == "getattr" and node.args[1] in _FACTS)
+
+
+def pools(node: fx.Node, module: nn.Module | None = None) -> bool:
+    """Whether a call takes the mean over the image."""
+    if module is not None:
+        return isinstance(module, _POOLS)
+    return name_of(node) == "mean" or name_of(node).startswith("adaptive_avg_pool")

@@ -1,0 +1,125 @@
+"""A network widened: two views of the same wide weights, and the network as it was given out of them.
+
+The views are copies of the given network in which each layer with weights is a `Sliced` one. Modules keep their names,
+so a tap on the given network is a tap on either view. The *student's* widths stay those of the given network; the
+*wide* view's are drawn anew for each step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from random import Random
+
+import torch
+from torch import nn
+
+from limbeck.adapters.widening.kinds import Follows, Plan, plan_of
+from limbeck.adapters.widening.layers import Active, Sliced, wider
+from limbeck.core.bridge import inner
+from limbeck.core.errors import MethodError
+
+
+class View(Active):
+    """What the layers of one view share.
+
+    Args:
+        plan: the groups of channels.
+        template: the network as it was given.
+    """
+
+    def __init__(self, plan: Plan, template: nn.Module) -> None:
+        super().__init__(plan.sizes({}))
+        self.plan = plan
+        self.template = template
+
+    def draw(self, rng: Random, *, widths: Sequence[float], expands: Sequence[float]) -> None:
+        """Choose the width of each group anew, uniformly and independently.
+
+        Args:
+            rng: gives the same numbers in all processes.
+            widths: multipliers of the width groups.
+            expands: multipliers of the expand groups.
+        """
+        multipliers = {number: rng.choice(widths) for number in self.plan.numbers(Follows.WIDTH)}
+        multipliers |= {number: rng.choice(expands) for number in self.plan.numbers(Follows.EXPAND)}
+        self.sizes = self.plan.sizes(multipliers)
+
+    def sliced(self, model: nn.Module) -> list[Sliced]:
+        """The layers of this view in a model, each once."""
+        return [module for module in model.modules() if isinstance(module, Sliced)]
+
+
+def widen(model: nn.Module, *, widths: Sequence[float], expands: Sequence[float]) -> tuple[nn.Module, nn.Module]:
+    """Two views of a wider network: one that equals the given network, and one whose widths can be drawn.
+
+    Args:
+        model: a network, perhaps in a `Bridge`; it is left as it is.
+        widths: multipliers of the width groups that will be drawn, 1 or more.
+        expands: multipliers of the expand groups, 1 or more.
+
+    Raises:
+        MethodError: names the first module whose channels cannot be followed.
+    """
+    plan = plan_of(inner(model))
+    most = dict.fromkeys(plan.groups, 1.0)
+    most |= dict.fromkeys(plan.numbers(Follows.WIDTH), max(widths))
+    most |= dict.fromkeys(plan.numbers(Follows.EXPAND), max(expands))
+    largest = plan.sizes(most)
+    student, view = copy.deepcopy(model), View(plan, copy.deepcopy(model))
+    shared: dict[int, object] = {}
+    for one in plan.layers:
+        given = inner(student).get_submodule(one.path)
+        layer = wider(given, largest[one.rows], None if one.columns is None else largest[one.columns])
+        shared[id(layer)] = layer
+        _replace(inner(student), given, Sliced(layer, view, one.rows, one.columns))
+    # Layers found in the memo of a deep copy are not copied: the copy shares them.
+    wide = copy.deepcopy(student, {**shared, id(view): View(plan, view.template)})
+    return student, wide
+
+
+def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a module in the place of another, under all of its names."""
+    for path, module in list(network.named_modules(remove_duplicate=False)):
+        if module is old:
+            parent, _, name = path.rpartition(".")
+            setattr(network.get_submodule(parent), name, new)
+
+
+def view_of(model: nn.Module) -> View:
+    """The view that a widened network is.
+
+    Raises:
+        MethodError: it is none.
+    """
+    for module in model.modules():
+        if isinstance(module, Sliced) and isinstance(module.active, View):
+            return module.active
+    raise MethodError(f"{type(inner(model)).__name__} is no view of a widened network; make one with widen()")
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """A network like the one that was given, with the weights that it has inside the wide one.
+
+    Args:
+        model: a view.
+
+    Raises:
+        MethodError: it is none.
+    """
+    view = view_of(model)
+    base, own = view.plan.sizes({}), model.state_dict()
+    cuts = {
+        f"{path}.{name}": tensor
+        for path, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, Sliced)
+        for name, tensor in module.tensors(base).items()
+    }
+    made = copy.deepcopy(view.template)
+    like = next(model.parameters())
+    made.to(like.device, like.dtype)
+    with torch.no_grad():
+        state = made.state_dict()  # with the versions of its layers, which some networks look at
+        state.update({name: cuts[name] if name in cuts else own[name] for name in state})
+        made.load_state_dict(state)
+    return made

@@ -1,0 +1,30 @@
+"""Sentences that several experiments claim in the same way."""
+
+from __future__ import annotations
+
+from limbeck.compare.noise import CLEAR, Errors
+from limbeck.reproduce.experiment import Claim
+
+
+def shown(errors: Errors) -> str:
+    """Accuracy with its spread over seeds."""
+    spread = f" ± {errors.spread / errors.images:.2%}" if len(errors.counts) > 1 else ""
+    return f"{1 - errors.rate:.2%}{spread}"
+
+
+def better(one: Errors, other: Errors, text: str) -> Claim:
+    """The claim that one network is clearly better than another."""
+    return Claim(text, one.fewer_than(other).clear, _evidence(one, other))
+
+
+def no_worse(one: Errors, other: Errors, text: str) -> Claim:
+    """The claim that one network is not clearly worse than another."""
+    return Claim(text, not other.fewer_than(one).clear, _evidence(one, other))
+
+
+def _evidence(one: Errors, other: Errors) -> str:
+    fewer = one.fewer_than(other)
+    return (
+        f"{shown(one)} against {shown(other)}: {fewer} errors fewer of {one.images:,}, against {CLEAR:g} times the "
+        "noise over seeds and test images"
+    )

@@ -1,0 +1,5 @@
+"""Han Cai, Chuang Gan, Ji Lin, Song Han. Network Augmentation for Tiny Deep Learning. ICLR 2022. arXiv:2110.08890.
+
+setting        the tiny network, the large one, their data and their training
+regularisers   what helps the large network and costs the tiny one
+"""

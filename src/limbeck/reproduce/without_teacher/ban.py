@@ -1,0 +1,118 @@
+"""Born-again networks: each generation, their ensemble beside independent networks, and what a gain is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from limbeck.compare.noise import Errors
+from limbeck.report.drawing import BAD, GOOD, INK, MUTED
+from limbeck.reproduce.claims import better, no_worse, shown
+from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
+from limbeck.reproduce.without_teacher.setting import BIG, alone, independent, notes, recipe, together
+from limbeck.sweep.finished import Done
+from limbeck.sweep.planning import Asked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GENERATIONS = 3
+VARIANTS: Mapping[str, str] = {
+    "ban+l": "teacher and labels (BAN+L)",
+    "cwtm": "labels weighted by the teacher's confidence (CWTM)",
+    "dkpp": "the teacher's other classes permuted (DKPP)",
+}
+PUBLISHED: Mapping[str, str] = {
+    "alone": "81.75 %",
+    "ban-1": "82.39 %",
+    "ban-2": "82.78 %",
+    "ban-3": "83.41 %",
+    "ban+l": "82.32 %",
+    "cwtm": "82.16 %",
+    "dkpp": "82.16 %",
+    "born": "84.32 %",
+}
+"""Accuracies of DenseNet-112-33 on CIFAR-100, from the paper's errors."""
+
+
+@dataclass(frozen=True)
+class Ban2018:
+    """A teacher, three generations, the variants of the first one, and independent networks."""
+
+    title: str = "A network that learns from one like itself becomes better than it, generation by generation."
+    paper: str = "Furlanello, Lipton, Tschannen, Itti, Anandkumar, Born-Again Neural Networks, ICML 2018, tables 2 to 5"
+
+    def runs(self, scale: Scale) -> Sequence[Asked]:
+        """Every network once per seed."""
+        chain = [
+            Asked(f"ban-{k}", recipe("ban", scale, {"student": BIG}, "born_again", generations=k))
+            for k in range(1, GENERATIONS + 1)
+        ]
+        variants = [
+            Asked(
+                _label(name),
+                recipe(_label(name), scale, {"student": BIG}, {"name": "born_again", "variant": name}, generations=1),
+            )
+            for name in VARIANTS
+        ]
+        return [*alone("alone", scale, BIG, members=GENERATIONS), *chain, *variants]
+
+    def judge(self, done: Done, scale: Scale) -> Outcome:
+        """Accuracies of each generation and variant, and of ensembles of as many networks."""
+        chain = [f"ban-{k}" for k in range(1, GENERATIONS + 1)]
+        errors = {label: Errors.of(done.of(label)) for label in ("alone", *chain, *map(_label, VARIANTS))}
+        born = together([[one.predictions() for one in each] for each in zip(*map(done.of, chain), strict=True)])
+        others = independent(done, "alone", GENERATIONS)
+        names = {
+            "alone": "teacher, labels only (generation 0)",
+            **{f"ban-{k}": f"generation {k}" for k in range(1, GENERATIONS + 1)},
+            **{_label(name): f"generation 1, {text}" for name, text in VARIANTS.items()},
+        }
+        published = {_label(name): figure for name, figure in PUBLISHED.items()}
+        lines = (
+            *(Line(f"{names[label]}: test accuracy", published[label], shown(one)) for label, one in errors.items()),
+            Line(f"ensemble of generations 1 to {GENERATIONS}: test accuracy", PUBLISHED["born"], shown(born)),
+            Line(f"ensemble of {GENERATIONS} independent networks: test accuracy", "–", shown(others)),
+        )
+        steps = [*zip(("alone", *chain), chain, strict=False)]
+        claims = (
+            better(errors["ban-1"], errors["alone"], "Generation 1 is better than its teacher"),
+            *(
+                better(errors[after], errors[before], f"{names[after].capitalize()} is better than {names[before]}")
+                for before, after in steps[1:]
+            ),
+            better(born, errors[chain[-1]], "The ensemble of the generations is better than the last of them"),
+            no_worse(born, others, "The ensemble of the generations is no worse than one of independent networks"),
+            better(errors["cwtm"], errors["alone"], "Weighting labels by confidence is better than labels alone"),
+            better(errors["dkpp"], errors["alone"], "With its other classes permuted, the teacher still helps"),
+        )
+        said = "the paper itself calls gains after the first generation inconsistent; its table is not monotone"
+        return Outcome(lines, claims, (_picture(errors, born, others),), (*notes(scale), said))
+
+
+def _label(variant: str) -> str:
+    return variant.replace("+", "-")
+
+
+def _picture(errors: Mapping[str, Errors], born: Errors, others: Errors) -> Picture:
+    shown_as = {**errors, "generations\ntogether": born, "independent\ntogether": others}
+
+    def draw(axes: Axes) -> None:
+        colours = {"alone": BAD, "independent\ntogether": MUTED, "generations\ntogether": INK}
+        for place, (label, found) in enumerate(shown_as.items()):
+            colour = colours.get(label, GOOD)
+            axes.errorbar(
+                place, 100 * (1 - found.rate), 100 * found.noise / found.images, color=colour, marker="o", capsize=4
+            )
+            axes.plot(
+                [place] * len(found.counts), [100 * (1 - c / found.images) for c in found.counts], ".", color=colour
+            )
+        axes.set_xticks(range(len(shown_as)), list(shown_as), rotation=30, ha="right")
+        axes.set(ylabel="test accuracy, %")
+
+    caption = "Means with their noise over seeds and test images; dots: seeds."
+    return Picture("generations", "Test accuracy by generation and variant", caption, draw, width=460, height=300)
+
+
+EXPERIMENT = Ban2018()
