@@ -33,6 +33,7 @@ class RunFolder:
         student-last.safetensors
         evaluation.json              metrics on the test split: best, last and the frozen roles
         predictions-*.safetensors    logits on the test split: best, last and the frozen roles
+        exits.json                   a network with early exits: each exit's figures, thresholds, a sweep of them
         costs.json                   parameters, FLOPs, latency, memory: student and the frozen roles
         exports/                     files to deploy
         report.html

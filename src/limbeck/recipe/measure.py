@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from limbeck.adapters.exits import Exits
+from limbeck.core.bridge import inner
 from limbeck.core.files import write_json
 from limbeck.core.net import digest
 from limbeck.data.dataset import Dataset, Part
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.classification import compare, measure
 from limbeck.evaluate.cost import measure_cost
+from limbeck.evaluate.exits import measure_exits
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.schema import Recipe
@@ -61,13 +64,20 @@ class Measurement:
         self._known = dict(known or {})
 
     def write(self) -> None:
-        """`evaluation.json`, `predictions-*.safetensors` and `costs.json`."""
+        """`evaluation.json`, `predictions-*.safetensors`, `costs.json`; of a network with early exits `exits.json`."""
         part = tested_part(self._dataset)
         evaluation = {} if part is None else self._evaluate(part)
         write_json(self._folder / "evaluation.json", evaluation)
         costs = {
             name: self._cost(network) for name, network in {**self._frozen, "student": self._delivered["best"]}.items()
         }
+        network = inner(self._delivered["best"])
+        if part is not None and isinstance(network, Exits) and network.answer == "early":
+            batches = batches_of(part, self._recipe, self._device)
+            latency = self._recipe.evaluate.latency
+            found = measure_exits(network, batches, run=self._recipe.task.run, latency=latency)
+            write_json(self._folder / "exits.json", found)
+            costs["student"] = _mean_cost(costs["student"], found["early"])
         write_json(self._folder / "costs.json", costs)
 
     def _evaluate(self, part: Part) -> dict[str, dict[str, Any]]:
@@ -97,3 +107,12 @@ class Measurement:
         if not wanted.latency:
             cost["latency"] = []
         return {**cost, "weight_bytes": sum(t.numel() * t.element_size() for t in network.state_dict().values())}
+
+
+def _mean_cost(cost: Mapping[str, Any], early: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network with early exits costs on the images as they come, instead of on those that were timed."""
+    latency = [
+        {**timing, **{key: early[key] for key in ("median_ms", "p95_ms")}} if timing["batch"] == 1 else timing
+        for timing in cost["latency"]
+    ]
+    return {**cost, "flops": round(early["flops"]), "latency": latency}

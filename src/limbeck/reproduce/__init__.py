@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = {
     "ban2018": "without_teacher.ban:EXPERIMENT",
+    "byot2019": "without_teacher.byot:EXPERIMENT",
     "dml2018": "without_teacher.dml:EXPERIMENT",
     "fitnets2015-mnist": "fitnets2015.mnist:EXPERIMENT",
     "fsp2017-cifar10": "fsp2017.cifar10:EXPERIMENT",
@@ -30,6 +31,7 @@ EXPERIMENTS = {
     "hinton2015-specialists": "hinton2015.specialists:EXPERIMENT",
     "hinton2015-temperature": "hinton2015.temperature:EXPERIMENT",
     "logit-matching": "logit_matching:EXPERIMENT",
+    "netaug2022": "netaug2022.curves:EXPERIMENT",
     "netaug2022-regularisers": "netaug2022.regularisers:EXPERIMENT",
     "one2018": "without_teacher.one:EXPERIMENT",
 }
@@ -37,6 +39,7 @@ EXPERIMENTS = {
 
 DESCRIPTIONS = {
     "ban2018": "three generations, each taught by the one before; their ensemble beside independent networks",
+    "byot2019": "heads that learn from the network's end; all together; early exits on the clock",
     "dml2018": "two to four networks that learn from each other, alike and unlike",
     "fitnets2015-mnist": "a thin deep student by labels, soft targets, hints, both at once; and how deep it may be",
     "fsp2017-cifar10": "flows first, then a third of a training; ensembles of shuffled students; a small student",
@@ -48,6 +51,7 @@ DESCRIPTIONS = {
     "hinton2015-specialists": "specialists for confusable classes correct a generalist; all in one network again",
     "hinton2015-temperature": "students of 30 to 800 units per layer, each at temperatures from 1 to 40",
     "logit-matching": "distilling at a high temperature is matching logits: the limit and the gradient, in numbers",
+    "netaug2022": "a tiny and a large network, alone and as a part of wider ones",
     "netaug2022-regularisers": "mixup, DropBlock and others: each helps a large network and costs a tiny one",
     "one2018": "a network with three last stages that learn from their own ensemble",
 }

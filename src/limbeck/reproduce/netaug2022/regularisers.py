@@ -95,7 +95,7 @@ class Regularisers:
     def judge(self, done: Done, scale: Scale) -> Outcome:
         """Gains and losses against the plain training of the same network."""
         errors = {(net, way): Errors.of(done.of(f"{net}-{way}")) for net in NETWORKS for way in WAYS}
-        fitted = {key: _fitted(done.of("-".join(key))) for key in errors}
+        fitted = {key: training_accuracy(done.of("-".join(key))) for key in errors}
         gains = {(net, way): errors[net, way].fewer_than(errors[net, PLAIN]) for net in NETWORKS for way in OTHERS}
         images = errors["tiny", PLAIN].images
         lines = [_line(key, errors[key], fitted[key], gains.get(key)) for key in errors]
@@ -118,7 +118,7 @@ _NOTES = (
 )
 
 
-def _fitted(several: Sequence[Finished]) -> list[float]:
+def training_accuracy(several: Sequence[Finished]) -> list[float]:
     """Accuracy of each network on the images that it was trained on."""
     found = []
     for one in several:

@@ -41,7 +41,9 @@ class Ban2018:
     """A teacher, three generations, the variants of the first one, and independent networks."""
 
     title: str = "A network that learns from one like itself becomes better than it, generation by generation."
-    paper: str = "Furlanello, Lipton, Tschannen, Itti, Anandkumar, Born-Again Neural Networks, ICML 2018, tables 2 to 5"
+    paper: str = (
+        "Furlanello, Lipton, Tschannen, Itti, Anandkumar, Born-Again Neural Networks, ICML 2018, arXiv:1805.04770"
+    )
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """Every network once per seed."""

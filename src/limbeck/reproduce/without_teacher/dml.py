@@ -46,7 +46,7 @@ class Dml2018:
     """Small networks among themselves, a small one with a big one, and what each is compared with."""
 
     title: str = "Networks that learn from each other become better than networks that learn alone."
-    paper: str = "Zhang, Xiang, Hospedales, Lu, Deep Mutual Learning, CVPR 2018, sections 3.2 to 3.5"
+    paper: str = "Zhang, Xiang, Hospedales, Lu, Deep Mutual Learning, CVPR 2018, arXiv:1706.00384"
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """Every group of networks once per seed."""

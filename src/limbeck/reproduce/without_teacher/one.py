@@ -34,7 +34,7 @@ class One2018:
     """A network alone, with branches, and independent networks."""
 
     title: str = "A network that learns from the ensemble of its own branches is better, at no cost when it is used."
-    paper: str = "Lan, Zhu, Gong, Knowledge Distillation by On-the-Fly Native Ensemble, NeurIPS 2018, tables 1 and 4"
+    paper: str = "Lan, Zhu, Gong, Knowledge Distillation by On-the-Fly Native Ensemble, NeurIPS 2018, arXiv:1806.04606"
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """Every network once per seed."""

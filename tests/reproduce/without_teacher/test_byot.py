@@ -1,0 +1,76 @@
+"""Be your own teacher judged on errors and times that are known; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limbeck.compare.noise import Errors
+from limbeck.reproduce.experiment import Scale
+from limbeck.reproduce.without_teacher.byot import EXPERIMENT, WAYS, Found
+from limbeck.sweep.planning import planned
+from reproduce.verdicts import FULL, QUICK, drawn, held
+
+IMAGES = 10_000
+COUNTS = {"alone": 3000, "head-1": 3600, "head-2": 2900, "end": 2700, "other-1": 3800, "together": 2500, "early": 2700}
+
+
+def errors(count: int) -> Errors:
+    """Of two seeds."""
+    return Errors(torch.stack([torch.arange(IMAGES) < count + 5 * seed for seed in range(2)]))
+
+
+def timed(share: float) -> dict[str, Any]:
+    """What a network with exits measured; `share` of the whole network's time."""
+    point = {"accuracy": 0.7, "mean_ms": share, "flops": 60.0}
+    whole = {"accuracy": 0.73, "mean_ms": 1.0, "flops": 100}
+    return {"network": whole, "early": point, "sweep": [point, whole]}
+
+
+def found(changed: Mapping[str, int] | None = None, times: Sequence[float] = (0.6, 0.7)) -> Found:
+    counts = {**COUNTS, **(changed or {})}
+    own = [errors(counts[label]) for label in ("head-1", "head-2", "end")]
+    others = [errors(counts["other-1"]), errors(3000), errors(2800)]
+    together = {"byot": errors(counts["together"]), "supervised-heads": errors(2600)}
+    exits = [timed(share) for share in times]
+    heads = dict(zip(WAYS, (own, others), strict=True))
+    return Found(errors(counts["alone"]), heads, together, errors(counts["early"]), exits)
+
+
+def test_as_in_the_paper() -> None:
+    outcome = found().outcome(FULL)
+    assert held(outcome) == [True] * 6
+    drawn(outcome)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails"),
+    [
+        ({"alone": 2700, "head-2": 2700}, 0),
+        ({"together": 2700}, 1),
+        ({"head-2": 3200}, 2),
+        ({"other-1": 3600}, 3),
+        ({"early": 2900}, 4),
+    ],
+)
+def test_each_claim_can_fail_alone(changed: Mapping[str, int], fails: int) -> None:
+    assert [number for number, kept in enumerate(held(found(changed).outcome(FULL))) if not kept] == [fails]
+
+
+def test_every_seed_must_be_faster() -> None:
+    outcome = found(times=(0.6, 0.97)).outcome(FULL)
+    assert held(outcome) == [True] * 5 + [False]
+    assert outcome.claims[-1].evidence.startswith("60%, 97% of the network's")
+
+
+@pytest.mark.parametrize("scale", [FULL, QUICK])
+def test_deep_supervision_has_the_same_heads_and_no_teacher(scale: Scale, tmp_path: Path, data_root: Path) -> None:
+    plan = planned(EXPERIMENT.runs(scale), seeds=scale.seeds, root=tmp_path, folder=tmp_path)
+    own, labels = (plan.labelled[label][0].recipe for label in WAYS)
+    assert (labels.method.alpha, labels.method.feature_weight) == (0, 0)
+    assert own.method.alpha > 0
+    assert own.data == labels.data
