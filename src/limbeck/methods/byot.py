@@ -55,8 +55,8 @@ class BYOT(Exiting):
         at: modules after which heads stand, shallow before deep; `auto` = the ends of all stages but the last.
         deepest: module that gives the deepest map; `auto` = the end of the last stage.
         alpha: α, share of the soft term in a head's loss; the label term has the rest.
-        feature_weight: λ.
-        temperature: T.
+        feature_weight: λ, of the squared distance to the deepest feature.
+        temperature: T, of both distributions.
         scaled_by_t2: whether the soft terms are multiplied by T².
         delivers: `network` = without heads; `ensemble` = mean of all logits; `early_exit` = leaves where it is sure.
         accuracy_drop: target of early exits: as fast as at most so many percentage points less accuracy allow.
