@@ -72,7 +72,7 @@ def test_a_recipe_takes_what_was_printed(place: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert "regressor2" in shown
     assert "regressor3" not in shown
-    assert "auto took" not in shown
+    assert "auto chose" not in shown
 
 
 def test_it_proposes_what_auto_takes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ RECIPES = {
 }
 TAKEN = [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer4")]
 """Ends of the stages of 8×8, 4×4 and 2×2 places; the teacher's last stage has two layers."""
-NOTE = "taps: auto took for Hint, from shallow to deep, student layer1, layer2, layer3; teacher layer1, layer2, layer4"
+NOTE = "auto chose for Hint, from shallow to deep, student layer1, layer2, layer3; teacher layer1, layer2, layer4"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_check_says_it_before_anything_is_trained(
     assert limbeck("check", f"{name}.yaml") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert (f"Note: {NOTE}" in shown) is told
-    assert ("auto took" in shown) is told
+    assert ("auto chose" in shown) is told
     assert not (lab / "runs").exists()
 
 
@@ -130,7 +130,7 @@ def test_a_single_pair_is_recorded_as_one() -> None:
     found = distiller(asked)
     assert decided(found, asked)["taps"] == {"student": "2", "teacher": "2"}
     assert decided(found, asked)["temperature"] == 5.0
-    assert decided_notes(found, asked) == ["taps: auto took for FitNets, from shallow to deep, student 2; teacher 2"]
+    assert decided_notes(found, asked) == ["auto chose for FitNets, from shallow to deep, student 2; teacher 2"]
 
 
 @pytest.mark.parametrize("method", [KD(), Hint(taps=(Pair(student="2", teacher="5"),))])
@@ -145,4 +145,4 @@ def test_of_composed_methods_only_those_that_left_something_open_are_told_of() -
     found = distiller(asked)
     assert [one["name"] for one in decided(found, asked)["methods"]] == ["kd", "hint", "attention_transfer"]
     (note,) = decided_notes(found, asked)
-    assert note == "taps: auto took for Hint, from shallow to deep, student 2, 5; teacher 2, 5"
+    assert note == "auto chose for Hint, from shallow to deep, student 2, 5; teacher 2, 5"

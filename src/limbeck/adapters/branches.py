@@ -19,6 +19,7 @@ from torch.utils import _pytree
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError, close
 from limbeck.core.mode import evaluating
+from limbeck.core.outline import outline
 
 
 class Branches(nn.Module):
@@ -106,6 +107,18 @@ def branch(network: nn.Module, number: int = 0) -> nn.Module:
             parent, _, name = path.rpartition(".")
             setattr(made.get_submodule(parent), name, module.copies[number])
     return made
+
+
+def last_stage(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
+    """The module at which the last stage of a network begins.
+
+    Raises:
+        MethodError: its maps have one size only.
+    """
+    found = outline(network, run)
+    if len(found.stages) < 2:
+        raise MethodError("at: auto finds one stage only, and branches need a trunk; name the module where they begin")
+    return found.units[found.units.index(found.stages[-2]) + 1].path
 
 
 def _has_state(module: nn.Module) -> bool:

@@ -38,12 +38,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.branches import branch, branched
+from limbeck.adapters.branches import branch, branched, last_stage
 from limbeck.adapters.gate import Gate, GatedEnsemble, gated
-from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.net import Kind
-from limbeck.core.outline import outline
 from limbeck.core.plan import At
 from limbeck.core.rows import over_rows
 from limbeck.core.settings import settings
@@ -82,7 +80,7 @@ class ONE(Method):
 
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """`at: auto` is where the last stage begins."""
-        return self if self.at != "auto" else replace(self, at=_last_stage(models["student"], run))
+        return self if self.at != "auto" else replace(self, at=last_stage(models["student"], run))
 
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """The network with copies of its tail."""
@@ -134,12 +132,3 @@ class ONE(Method):
         if self.delivers == "branch":
             return branch(network)
         return GatedEnsemble(network, nets.adapters["gate"] if self.gate else None, at=self.at)
-
-
-def _last_stage(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
-    found = outline(network, run)
-    stages = found.stages
-    if len(stages) < 2:
-        raise MethodError("at: auto finds one stage only, and branches need a trunk; name the module where they begin")
-    before = found.units.index(stages[-2])
-    return found.units[before + 1].path

@@ -27,7 +27,7 @@ def decided_notes(distiller: Distiller, asked: Method) -> list[str]:
     notes = []
     for method in _settled(distiller.method, asked):
         sides = "; ".join(f"{role} {', '.join(paths)}" for role, paths in method.tapped().items())
-        notes.append(f"taps: auto took for {type(method).__name__}, from shallow to deep, {sides}")
+        notes.append(f"auto chose for {type(method).__name__}, from shallow to deep, {sides}")
     return notes
 
 
