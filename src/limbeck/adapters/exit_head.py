@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ class ExitHead(nn.Module):
         middle = max(width // 4, 1)
         self.bottleneck = nn.Sequential(
             *(nn.Conv2d(inputs, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU()),
-            *(nn.Conv2d(middle, middle, kernel, stride, bias=False), nn.BatchNorm2d(middle), nn.ReLU()),
+            *(_Single(middle, middle, kernel, stride, bias=False), nn.BatchNorm2d(middle), nn.ReLU()),
             *(nn.Conv2d(middle, width, 1, bias=False), nn.BatchNorm2d(width)),
             nn.ReLU() if nonnegative else nn.Identity(),
         )
@@ -64,6 +65,20 @@ class ExitHead(nn.Module):
         """The arguments of which a head like this is made, as plain data."""
         shapes = {"features": list(self.features), "deepest": list(self.deepest)}
         return {**shapes, "classes": self.classes, "nonnegative": self.nonnegative}
+
+
+class _Single(nn.Conv2d):
+    """A convolution that a CPU computes in single precision.
+
+    In bfloat16 torch 2.14.1 computes something else on CPUs with AMX where the stride is the kernel, of at least 4, and
+    there are 8 to 24 channels: a head learns with it, and is wrong wherever the same weights run in another way.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
 
 
 def pooled(features: Tensor) -> Float[Tensor, "b d"]:
