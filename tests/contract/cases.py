@@ -65,6 +65,11 @@ class Case:
             _leave_batch_norm_out(found.adapters)
         return found
 
+    @property
+    def of_limbeck(self) -> bool:
+        """Whether it is no method of the tests."""
+        return type(self.method).__module__.startswith("limbeck.")
+
     def normalises(self) -> bool:
         """Whether the method itself, not its networks, normalises over the batch."""
         found = self.distiller(batch_norm=False)

@@ -15,7 +15,6 @@ from contract.cases import CASES, Case
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import Interrupted
 from limbeck.core.net import Kind
-from limbeck.methods import METHODS
 from limbeck.methods.supervised import Supervised
 from limbeck.tasks.classification import Classification
 from limbeck.train.batches import Cycle
@@ -88,6 +87,6 @@ def test_eight_samples_can_be_learnt(case: Case, knows: dict[int, dict[str, torc
     found = case.distiller(models)
     train = Train(length="200 steps", optimizer=Adam(lr=0.02), schedule=Constant())
     fit(found, Cycle([image_batch()]), train, progress=False)
-    network = found.deliver([image_batch()]) if case.name in METHODS else models["student"]
+    network = found.deliver([image_batch()]) if case.of_limbeck else models["student"]
     metrics = Classification().evaluate(network, [], [image_batch()])
     assert metrics["accuracy"] == 1.0
