@@ -137,6 +137,11 @@ class Results:
             return f"The {row.label} reaches {_percent(row)} on the test split."
         if alone is None:
             return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
+        if teacher is None and taught.cost["parameters"] != alone.cost["parameters"]:
+            return (
+                f"Another network than the student: {_percent(taught)} with {taught.cost['flops']:,} FLOPs an image is "
+                f"delivered, and the student alone has {_percent(alone)} with {alone.cost['flops']:,}."
+            )
         gain = taught.mean["accuracy"] - alone.mean["accuracy"]
         gains, way = self.gains, "under the teacher" if taught.role == "distilled" else "trained so"
         what = "Distilling" if taught.role == "distilled" else "The method"
