@@ -24,8 +24,10 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(WORLD)]
 
 
-ALIKE = [case for case in CASES if not case.normalises()]
-"""Batch statistics differ between processes by nature."""
+DRAWS = {"born_again-dkpp"}
+"""Draws a permutation for each sample, from the generator of its process."""
+ALIKE = [case for case in CASES if case.name not in DRAWS and not case.normalises()]
+"""Batch statistics, too, differ between processes by nature."""
 
 
 @pytest.mark.parametrize("case", ALIKE, ids=lambda case: case.name)
