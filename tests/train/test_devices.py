@@ -8,9 +8,10 @@ import torch
 from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import LoggerType
+from torch import nn
 
 from limbeck.core.errors import MissingPackage, TrainingError
-from limbeck.train.devices import check_trackers, main_alone, open_accelerator
+from limbeck.train.devices import check_bfloat16, check_trackers, main_alone, open_accelerator
 from train.waiting import WORLD, work
 
 
@@ -24,6 +25,22 @@ def test_precisions_follow_each_other_in_one_process() -> None:
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(TrainingError, match="fp16 needs a GPU; on a CPU use bf16 or fp32"):
         open_accelerator("fp16")
+
+
+class Wrong(nn.Conv2d):
+    """What some CPUs do: another result in bfloat16."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.flip(-1) if torch.is_autocast_enabled("cpu") else x)
+
+
+def test_a_convolution_that_is_wrong_in_bfloat16_is_named() -> None:
+    with pytest.raises(TrainingError, match=r"computes the convolution '1' \(Wrong.* wrong in bfloat16; set"):
+        check_bfloat16(nn.Sequential(nn.ReLU(), Wrong(3, 8, 4, 4)))
+
+
+def test_convolutions_that_are_right_in_bfloat16_are_taken() -> None:
+    check_bfloat16(nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, 1), nn.Conv2d(64, 8, 4, 4)))
 
 
 def test_processes_that_do_not_find_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

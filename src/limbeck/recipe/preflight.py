@@ -13,7 +13,7 @@ from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part
 from limbeck.recipe.networks import join
-from limbeck.train.devices import check_precision, check_trackers
+from limbeck.train.devices import check_bfloat16, check_precision, check_trackers
 from limbeck.train.optimizers import check_groups
 from limbeck.train.speed import check_compiler
 
@@ -62,6 +62,8 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
     known.of(distiller.deliver())
+    if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
+        check_bfloat16(distiller)
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined

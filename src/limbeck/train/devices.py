@@ -15,6 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
+from torch import nn
 
 from limbeck.core.errors import MissingPackage, RunError, TrainingError, close
 
@@ -92,6 +93,30 @@ def check_precision(precision: str) -> None:
     """Raise TrainingError for fp16 without a GPU."""
     if precision == "fp16" and not torch.cuda.is_available():
         raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
+
+
+def check_bfloat16(network: nn.Module) -> None:
+    """Refuse convolutions that this CPU computes wrong in bfloat16, found by computing them on random numbers.
+
+    torch 2.14.1 gives wrong values without an error on CPUs with AMX where the stride is the kernel, of at least 4, and
+    there are 8 to 24 input channels. A network that is trained so answers wrong wherever else it runs.
+
+    Raises:
+        TrainingError: with the path of such a convolution.
+    """
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and min(module.kernel_size) >= 4:
+            shape = (2, module.in_channels, *(2 * side for side in module.kernel_size))
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(module.weight.dtype)
+            with torch.no_grad():
+                exact = module(x)
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    found = module(x).to(exact.dtype)
+            if (found - exact).abs().max() > 0.1 * exact.abs().max():
+                raise TrainingError(
+                    f"precision bf16: this CPU computes the convolution {path!r} ({module}) wrong in bfloat16; set "
+                    "train.precision: fp32, or train on a GPU"
+                )
 
 
 def check_trackers(names: Iterable[str]) -> None:
