@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.sounds import write_recordings
+from limbeck.data.loader import evaluation_batches
+from limbeck.data.parts import Part
+from limbeck.evaluate.predictions import predict
 from limbeck.recipe.context import Context
 from limbeck.reproduce.experiment import Experiment, Scale
 from limbeck.reproduce.hinton2015.ensemble import EXPERIMENT as WHOLE
 from limbeck.reproduce.hinton2015.ensemble_speech import EnsembleSpeech
 from limbeck.reproduce.runner import conduct
+from limbeck.sweep.finished import Finished
 
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")
 pytest.importorskip("matplotlib")
+
+
+def _shares(one: Finished, part: Part) -> np.ndarray:
+    return predict(one.network(), evaluation_batches(part, batch=50)).logits.double().softmax(1).numpy()
+
+
+def _divergence(members: list[np.ndarray], student: np.ndarray) -> float:
+    ensemble = np.mean(members, axis=0)
+    return float((ensemble * np.log(ensemble / student)).sum(1).mean())
 
 
 def test_no_two_networks_share_their_first_weights() -> None:
@@ -47,7 +61,13 @@ def test_from_recordings_to_a_verdict(tmp_path: Path, monkeypatch: pytest.Monkey
     # tones of ten frequencies are ten words, whoever utters them
     assert float(lines["one network: words wrong"].split()[0]) < 20
     assert float(lines["2 networks, geometric mean: frames right"].split()[0]) > 70
-    assert len(lines) == 9
+    members, (student,) = made.done.of("speech-single"), made.done.of("speech-distilled-0")
+    apart = lines["nats from the ensemble to the network distilled from them: on training frames; on test frames"]
+    assert apart == "; ".join(
+        f"{_divergence([_shares(one, part) for one in members], _shares(student, part)):.3f}"
+        for part in (student.data.train, student.data.test)
+    )
+    assert len(lines) == 11
     assert len(made.outcome.claims) == 2
     assert "speaker" in " ".join(made.outcome.notes)
     assert made.page.is_file()

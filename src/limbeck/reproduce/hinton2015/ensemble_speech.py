@@ -23,7 +23,8 @@ from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.ensemble_mnist import KEPT, MEANS, count
 from limbeck.reproduce.hinton2015.frames import Gain, Right
 from limbeck.reproduce.hinton2015.setting import PAPER
-from limbeck.sweep.finished import Done
+from limbeck.reproduce.hinton2015.taught import beyond
+from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class EnsembleSpeech:
         kept = Line(
             "share of the ensemble's gain in frames that is kept",
             f"{PAPERS_SHARE:.0%}",
-            f"{distilled.kept_of(ensemble):.0%}",
+            f"{distilled.kept_of(ensemble):z.0%}",
         )
         quick = (f"quick: ensembles of {members} networks instead of {self.members}",) if scale.quick else ()
         return Outcome(
@@ -103,6 +104,7 @@ class EnsembleSpeech:
                 *(Line(f"{name}: frames right", FRAMES[key], str(frames[key])) for key, name in names.items()),
                 *(Line(f"{name}: words wrong", WORDS[key], spoken[key].wrong) for key, name in names.items()),
                 kept,
+                *beyond(self._taught_by(done, scale)),
             ),
             _claims(ensemble, distilled),
             (
@@ -119,13 +121,17 @@ class EnsembleSpeech:
     def _seeds(self, own: int, scale: Scale) -> range:
         return range(self._first(own), self._first(own) + min(count(scale), self.members))
 
+    def _taught_by(self, done: Done, scale: Scale) -> list[tuple[list[Finished], Finished]]:
+        singles = {one.run.seed: one for one in done.of("speech-single")}
+        return [([singles[seed] for seed in self._seeds(own, scale)], done.of(_taught(own))[0]) for own in scale.seeds]
+
     def _said(self, done: Done, scale: Scale) -> dict[str, list[Predictions]]:
-        singles = {one.run.seed: one.predictions() for one in done.of("speech-single")}
-        ensembles = [[singles[seed] for seed in self._seeds(own, scale)] for own in scale.seeds]
+        taught_by = self._taught_by(done, scale)
+        ensembles = [[one.predictions() for one in members] for members, _ in taught_by]
         return {
-            "single": list(singles.values()),
-            **{mean: [mean_of(several, mean) for several in ensembles] for mean in MEANS},
-            "distilled": [one.predictions() for own in scale.seeds for one in done.of(_taught(own))],
+            "single": [one for members in ensembles for one in members],
+            **{mean: [mean_of(members, mean) for members in ensembles] for mean in MEANS},
+            "distilled": [student.predictions() for _, student in taught_by],
         }
 
 
@@ -153,7 +159,7 @@ def _claims(ensemble: Gain, distilled: Gain) -> tuple[Claim, ...]:
         Claim(
             "One network distilled from it keeps most of the gain",
             distilled.clear and kept >= KEPT,
-            f"{distilled} more than a member, of {ensemble}: {kept:.0%}",
+            f"{distilled} more than a member, of {ensemble}: {kept:z.0%}",
         ),
     )
 
