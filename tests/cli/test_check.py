@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from running import limbeck, stamps, write
@@ -34,3 +35,36 @@ def test_check_says_what_is_finished(lab: Path, capsys: pytest.CaptureFixture[st
     assert limbeck("check", "kd.yaml") == 0
     assert capsys.readouterr().out.count("finished") == 3
     assert stamps(lab) == before
+
+
+@pytest.mark.usefixtures("unchecked")  # of a branched network the batch grows on the way
+@pytest.mark.parametrize(
+    ("recipe", "parts"),
+    [  # CIFAR-100 itself is not at hand where tests run; its shape decides networks and plan
+        ("cifar100/mutual", ("student resnet32 trained 472,756", "peer1 resnet32 trained 472,756")),
+        ("cifar100/native-ensemble", ("student resnet32 trained 1,193,084", "student layer3:input")),
+        ("cifar100/byot", ("student resnet18 trained 11,220,132", "student layer1, layer2, layer3, layer4")),
+    ],
+)
+def test_recipes_of_the_papers_sizes_can_be_trained(
+    recipe: str, parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("torchvision")
+    write_hundred(tmp_path / "cifar-100-binary")
+    monkeypatch.setenv("LIMBECK_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    assert limbeck("check", recipe) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in parts:
+        assert part in shown
+
+
+def write_hundred(folder: Path) -> None:
+    """Noise in the layout of CIFAR-100: 300 images for training, 100 for testing."""
+    folder.mkdir()
+    for name, images in (("train", 300), ("test", 100)):
+        rows = np.random.default_rng(images).integers(0, 256, (images, 2 + 3 * 32 * 32), dtype=np.uint8)
+        rows[:, 0], rows[:, 1] = 0, np.arange(images) % 100
+        rows.tofile(folder / f"{name}.bin")
+    (folder / "fine_label_names.txt").write_text("\n".join(f"class{number}" for number in range(100)))

@@ -44,7 +44,7 @@ def first_folder(root: Path, names: Iterable[str], *, holding: Iterable[str], wh
     Raises:
         DataError: there is none; says where was looked and for what.
     """
-    names, holding = list(names), list(holding)
+    names, holding = list(dict.fromkeys(names)), list(holding)
     for name in names:
         folder = root / name
         if any(path.is_file() for pattern in holding for path in folder.glob(pattern)):
