@@ -66,6 +66,20 @@ def test_size_and_type_must_stay(entry: dict[str, object]) -> None:
         augmented(part.pixels, part.ids, augment=Augment(), seed=0, epoch=0, transforms=built([entry]))
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"name": "Normalize", "mean": [0.5], "std": [0.5]}, "Normalize fails on a uint8 image .* leave normalisation"),
+        ({"name": "MixUp", "num_classes": 3}, r"MixUp fails .*`augment.mixup`"),
+        ({"name": "RandomCrop", "size": 40}, "RandomCrop fails on a uint8 image of shape"),
+    ],
+)
+def test_a_transform_that_fails_is_named(entry: dict[str, object], words: str) -> None:
+    part = little_part(2)
+    with pytest.raises(DataError, match=words):
+        augmented(part.pixels, part.ids, augment=Augment(), seed=0, epoch=0, transforms=built([entry]))
+
+
 # The augmentations of the CIFAR recipes, on images of 32 pixels.
 
 OPERATORS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.net import Kind
@@ -26,7 +27,7 @@ def test_roles_and_where_stored_samples_would_be_unbiased() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "names"), [("ban", {"born_again"}), ("ban+l", {"task", "born_again"}), ("cwtm", {"task"})]
+    ("variant", "names"), [("ban", {"born_again"}), ("ban+l", {"task", "born_again"}), ("cwtm", {"born_again"})]
 )
 def test_the_terms_of_each_variant(variant: str, names: set[str]) -> None:
     assert set(terms(variant)) == names
@@ -39,6 +40,36 @@ def test_only_two_variants_look_at_labels() -> None:
         one = sum(terms(variant).values())
         torch.manual_seed(0)
         assert torch.equal(one, sum(terms(variant, other).values())) is not looks
+
+
+def test_confidence_weighs_what_has_a_label_and_nothing_else() -> None:
+    assert [BornAgain(variant=v).uses_unlabelled() for v in ("ban", "ban+l", "cwtm", "dkpp")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    labels = image_batch()[1]
+    models = {"student": conv_net(batch_norm=False), "teacher": conv_net(seed=1, batch_norm=False)}
+    images, ids = image_batch()[0], image_batch()[2]
+    half = labels.clone()
+    half[::2] = -100
+    method = BornAgain(variant="cwtm")
+    mixed = Distiller(method, Classification(), models, (images, half, ids))((images, half, ids))
+    alone = (images[1::2], labels[1::2], ids[1::2])
+    torch.testing.assert_close(
+        mixed["born_again"], Distiller(method, Classification(), models, alone)(alone)["born_again"]
+    )
+    assert not terms("cwtm", torch.full_like(labels, -100))["born_again"].any()
+
+
+def test_confidence_weighs_smoothed_losses_where_the_task_smooths() -> None:
+    models = {"student": conv_net(batch_norm=False), "teacher": conv_net(seed=1, batch_norm=False)}
+    batch = image_batch()
+    found = Distiller(BornAgain(variant="cwtm"), Classification(label_smoothing=0.3), models, batch)
+    weights = found["teacher"](batch).output.softmax(-1).amax(-1)
+    losses = F.cross_entropy(found["student"](batch).output, batch[1], reduction="none", label_smoothing=0.3)
+    torch.testing.assert_close(found(batch)["born_again"], (weights / weights.sum() * losses).sum())
 
 
 def test_permuted_rows_keep_their_largest_entry_and_all_values_and_differ_from_each_other() -> None:

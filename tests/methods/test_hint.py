@@ -67,7 +67,7 @@ def test_student_and_regressors_learn_and_the_teacher_does_not() -> None:
 
 
 def test_a_student_learns_to_guess_the_features() -> None:
-    found, batch = distiller(Hint(taps=BOTH, hard_weight=0)), image_batch()
+    found, batch = distiller(Hint(taps=BOTH, weight=1.0, hard_weight=0)), image_batch()
     log = steps_by_hand(found, [batch], 60, lr=0.1)
     assert set(log[0]) == {"hint"}
     assert log[-1]["hint"] < 0.3 * log[0]["hint"]

@@ -17,7 +17,7 @@ from little import conv_net, image_batch
 def test_it_needs_rows_and_a_frozen_teacher() -> None:
     assert KD().capabilities() == (HasRows,)
     assert KD().roles() == {"student": Kind.TRAINED, "teacher": Kind.FROZEN}
-    assert KD.uses_unlabelled
+    assert KD().uses_unlabelled()
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0}, {"temperature": -1}, {"hard_weight": 1.1}, {"hard_weight": -1}])

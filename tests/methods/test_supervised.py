@@ -21,6 +21,6 @@ def test_its_only_term_is_the_tasks_loss() -> None:
 
 
 def test_it_learns_nothing_from_images_without_a_label_and_takes_no_teacher() -> None:
-    assert not Supervised.uses_unlabelled
+    assert not Supervised().uses_unlabelled()
     with pytest.raises(MethodError, match="no role 'teacher'"):
         Distiller(Supervised(), Classification(), {"student": conv_net(), "teacher": conv_net()}, image_batch())

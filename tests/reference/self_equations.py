@@ -24,8 +24,8 @@ def born_again(z: Array, v: Array) -> float:
 
 
 def weighted_by_confidence(z: Array, v: Array, labels: Array) -> float:
-    """Σ_s w_s CE_s with w_s = max_j p_sj / Σ_u max_j p_uj."""
-    largest = [max(row) for row in softened(v, 1.0)]
+    """Σ_s w_s CE_s with w_s = max_j p_sj / Σ_u max_j p_uj, both over the samples that have a label."""
+    largest = [max(row) if y >= 0 else 0.0 for row, y in zip(softened(v, 1.0), labels, strict=True)]
     return sum(w / sum(largest) * loss for w, loss in zip(largest, label_losses(z, labels), strict=True))
 
 

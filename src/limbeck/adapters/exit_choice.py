@@ -30,7 +30,7 @@ def choose_thresholds(
     Args:
         exits: its thresholds are set; its modes are restored.
         task: runs networks, and says which class is right (`rows`).
-        batches: of samples that are used for nothing else; those without a label do not count.
+        batches: of samples that nothing is trained on; those without a label do not count.
         accuracy_drop: in percentage points.
         cost: as a share of the network's operations without heads.
 

@@ -103,7 +103,7 @@ def chosen(
     accuracy_drop: float | None = None,
     cost: float | None = None,
 ) -> Point:
-    """The thresholds that reach a target, found on labelled samples that are used for nothing else.
+    """The thresholds that reach a target, found on labelled samples that nothing is trained on.
 
     Begins with the best threshold that all exits have in common and then moves the exits' own, one at a time, as long
     as that is better. Thresholds have four decimals, so that rounding does not decide who leaves.

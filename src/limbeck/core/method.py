@@ -65,9 +65,6 @@ class Method:
     needs: ClassVar[tuple[type, ...]] = ()
     """Capabilities of the task, such as `(HasRows,)`; a missing one is an error before training."""
 
-    uses_unlabelled: ClassVar[bool] = True
-    """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
-
     trains: ClassVar[bool] = True
     """Whether anything is trained; if not, every network must come with its weights."""
 
@@ -125,6 +122,10 @@ class Method:
 
     def after_step(self, nets: Nets, at: At) -> None:
         """Called once per step after its last turn: momentum networks, queues."""
+
+    def uses_unlabelled(self) -> bool:
+        """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
+        return True
 
     def uses_validation(self) -> bool:
         """Whether `deliver` looks at the validation split; data without one is then an error before training."""

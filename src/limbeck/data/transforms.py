@@ -83,7 +83,7 @@ def transformed(
         epoch: counted from 0.
 
     Raises:
-        DataError: the transforms change the image's size, its channels or its type.
+        DataError: a transform cannot be applied, or they change the image's size, its channels or its type.
     """
     seeds = random_bits(ids, seed=seed, purpose=TRANSFORMS, epoch=epoch)[:, 0].tolist()
     out = torch.empty_like(pixels)
@@ -93,7 +93,7 @@ def transformed(
         for place, (image, own) in enumerate(zip(pixels, seeds, strict=True)):
             generator.manual_seed(own)
             for transform in transforms:
-                image = transform(image)
+                image = _applied(transform, image)
             if image.shape != pixels.shape[1:] or image.dtype != torch.uint8:
                 raise DataError(
                     f"augment.transforms must keep uint8 images of shape {list(pixels.shape[1:])}, got {image.dtype} "
@@ -104,3 +104,20 @@ def transformed(
     finally:
         generator.set_state(before)
     return out
+
+
+def _applied(transform: Callable[[Tensor], Tensor], image: UInt8[Tensor, "c h w"]) -> Tensor:
+    try:
+        return transform(image)
+    except Exception as error:  # whatever a transform of torchvision's, or of the user's, may raise
+        name, hint = type(transform).__name__, _INSTEAD.get(type(transform).__name__, "")
+        raise DataError(
+            f"augment.transforms: {name} fails on a uint8 image of shape {list(image.shape)}: {error}{hint}"
+        ) from error
+
+
+_INSTEAD = {
+    "MixUp": "; mixing is `augment.mixup`",
+    "CutMix": "; mixing is `augment.cutmix`",
+    "Normalize": "; leave normalisation to the network (`normalize`)",
+}

@@ -21,8 +21,11 @@ from limbeck.core.settings import settings
 class AsIs(Method):
     """The given network, unchanged."""
 
-    uses_unlabelled: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+
+    def uses_unlabelled(self) -> bool:
+        """Labels only."""
+        return False
 
     def roles(self) -> Mapping[str, Kind]:
         """One network."""

@@ -23,12 +23,14 @@ mind: the two show how much of a gain comes from what. A chain of generations is
 
 Differs from the paper: KL divergences instead of the cross-entropies with p, as in `kd`: they differ by p's entropy,
 which has no gradient. Over several processes the weights of `cwtm` sum to one over the batches of all of them; over
-micro-batches they sum to one over each.
+micro-batches they sum to one over each. Samples without a label have no weight, and the label losses of `cwtm` are
+smoothed as the task smooths them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,6 +45,8 @@ from limbeck.core.task import HasRows
 from limbeck.losses.divergence import soft_target_kl, with_others_permuted
 from limbeck.losses.precision import wide
 
+_NO_WEIGHT = 1e-12
+
 
 @settings
 class BornAgain(Method):
@@ -55,6 +59,10 @@ class BornAgain(Method):
     needs: ClassVar[tuple[type, ...]] = (HasRows,)
 
     variant: Literal["ban", "ban+l", "cwtm", "dkpp"] = "ban"
+
+    def uses_unlabelled(self) -> bool:
+        """`cwtm` has label losses only."""
+        return self.variant != "cwtm"
 
     def linear_at(self, role: str) -> float | None:
         """CE(p, q) is linear in p; the largest entry of p is not."""
@@ -75,18 +83,25 @@ class BornAgain(Method):
         return soft_target_kl(student, teacher, temperature=1.0, reduction="none")  # Eq. 1
 
     def _weighted(self, nets: Nets, student: Rows, teacher: Rows) -> dict[str, Tensor]:
-        sure = _confidence(teacher)
+        if student.targets is None:
+            raise ValueError("cwtm weighs label losses, and these rows have no labels")
+        sure = _confidence(teacher) * _labelled(student.targets)
         sure = sure if student.weights is None else sure * student.weights
         everywhere = nets.gather(sure)
-        here = sure.mean() / everywhere.mean()  # of all processes' weight, this one's share; 1 on a single process
-        terms = over_rows({"task": _label_loss}, replace(student, weights=sure))  # Eq. 3
+        # of all processes' weight, this one's share; 1 on a single process
+        here = sure.mean() / everywhere.mean().clamp_min(_NO_WEIGHT)
+        loss = partial(_label_loss, smoothing=getattr(nets.task, "label_smoothing", 0.0))
+        terms = over_rows({"born_again": loss}, replace(student, weights=sure))  # Eq. 3
         return {name: here * value for name, value in terms.items()}
 
 
-def _label_loss(student: Tensor, _teacher: Tensor | None, targets: Tensor | None) -> Tensor:
-    if targets is None:
-        raise ValueError("cwtm weighs label losses, and these rows have no labels")
-    return F.cross_entropy(student, targets, reduction="none")
+def _label_loss(student: Tensor, _teacher: Tensor | None, targets: Tensor, *, smoothing: float) -> Tensor:
+    return F.cross_entropy(student, targets, reduction="none", label_smoothing=smoothing)
+
+
+def _labelled(targets: Tensor) -> Tensor:
+    """1 for each row with a label [n]; a distribution of zeros is none."""
+    return (targets.sum(-1) > 0).float() if targets.is_floating_point() else (targets >= 0).float()
 
 
 def _confidence(teacher: Rows) -> Tensor:

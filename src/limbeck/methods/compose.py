@@ -61,6 +61,10 @@ class Compose(Method):
                     raise MethodError(f"compose: {name} wants the role {role!r} {kind}, another member {roles[role]}")
         return roles
 
+    def alike(self) -> Mapping[str, str]:
+        """The members' together."""
+        return {role: other for method in self.methods for role, other in method.alike().items()}
+
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """Each member, settled."""
         return replace(self, methods=tuple(method.settled(models, run) for method in self.methods))
@@ -116,6 +120,10 @@ class Compose(Method):
             own = getattr(method, turn.terms)(scoped, batch, replace(at, turn=turn))
             terms |= {f"{name}/{term}": value for term, value in own.items() if term != "task"}
         return terms
+
+    def uses_unlabelled(self) -> bool:
+        """Whether any member does."""
+        return any(method.uses_unlabelled() for method in self.methods)
 
     def uses_validation(self) -> bool:
         """Whether any member does."""

@@ -13,7 +13,9 @@ Symbols:
     w_y           `hard_weight`
     w             `weight`
 
-The norm is summed over channels and averaged over places and examples.
+The norm is summed over channels and averaged over places and examples, so it is large, and so is the curvature of the
+regressor's objective: on CIFAR-10, with SGD at a rate of 0.1 and hints at three stages of up to 64 channels, a weight of
+1 makes the student diverge within an epoch, while 0.3 and less train well. The default is 0.1.
 
 Differs from the paper: the paper trains in two stages, hints first and soft targets afterwards, and reports that hints
 as a further term beside the output loss fail to train its thin deep student; that staged method is `fitnets`. Here the
@@ -50,7 +52,7 @@ class Hint(Paired):
     """
 
     taps: Pairs = "auto"
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0)] = 0.1
     hard_weight: Annotated[float, Field(ge=0)] = 1.0
     activation: Activation = "auto"
 

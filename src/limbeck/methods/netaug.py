@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ from limbeck.core.method import Method, Nets
 from limbeck.core.net import Kind
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.settings import settings
+
+_ROUNDING = 1e-6
+"""Of epochs, which are steps divided by their number in an epoch."""
 
 Multipliers = Annotated[tuple[Annotated[float, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -64,14 +67,16 @@ class NetAug(Method):
         calibrate: training images from which BatchNorm is estimated anew for each evaluation; 0 = not at all.
     """
 
-    uses_unlabelled: ClassVar[bool] = False
-
     alpha: Annotated[float, Field(gt=0)] = 1.0
     widths: Multipliers = (1.0, 1.8, 2.6)
     expands: Multipliers = (1.0, 1.6, 2.2, 2.8)
     width_until: Annotated[float, Field(ge=0, le=1)] = 0.5
     sort: bool = True
     calibrate: Annotated[int, Field(ge=0)] = 16000
+
+    def uses_unlabelled(self) -> bool:
+        """Labels only."""
+        return False
 
     def roles(self) -> Mapping[str, Kind]:
         """Two views of the supernet; only the student is given."""
@@ -107,7 +112,7 @@ class NetAug(Method):
         """Sort the channels, once an epoch has begun."""
         if self.sort and at.step and at.fraction < self.width_until:
             before = at.epoch * (at.step - 1) / at.step
-            if int(before) < int(at.epoch):
+            if int(before + _ROUNDING) < int(at.epoch + _ROUNDING):
                 sort_channels(nets["student"].model, nets.reorder)
 
     def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:

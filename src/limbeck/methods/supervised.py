@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +17,9 @@ from limbeck.core.settings import settings
 class Supervised(Method):
     """The task's own loss against the labels, and nothing else."""
 
-    uses_unlabelled: ClassVar[bool] = False
+    def uses_unlabelled(self) -> bool:
+        """Labels only."""
+        return False
 
     def roles(self) -> Mapping[str, Kind]:
         """One network."""

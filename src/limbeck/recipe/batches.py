@@ -51,4 +51,4 @@ def in_whole_epochs(loader: Loader, run: Run, dataset: Dataset) -> Batches:
 
 
 def _uses_all(run: Run, dataset: Dataset) -> bool:
-    return run.recipe.method.uses_unlabelled or bool((dataset.train.labels >= 0).all())
+    return run.recipe.method.uses_unlabelled() or bool((dataset.train.labels >= 0).all())

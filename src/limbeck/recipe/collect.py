@@ -64,7 +64,7 @@ def names_of(runs: Sequence[Run]) -> str:
 def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
     """Where a gain comes from when only some training images have labels."""
     known, total = int((dataset.train.labels >= 0).sum()), len(dataset.train)
-    if known == total or not taught or not run.recipe.method.uses_unlabelled:
+    if known == total or not taught or not run.recipe.method.uses_unlabelled():
         return []
     return [
         f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "

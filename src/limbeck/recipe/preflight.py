@@ -46,7 +46,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
             f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
             "set data.validation or data.test above 0"
         )
-    if not recipe.method.uses_unlabelled and not bool((dataset.train.labels >= 0).any()):
+    if not recipe.method.uses_unlabelled() and not bool((dataset.train.labels >= 0).any()):
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
         raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
     if recipe.method.uses_validation() and dataset.validation is None:

@@ -76,3 +76,18 @@ def test_dropout_is_off() -> None:
     for model in (first, second):
         recalibrate(model, [image_batch()], run, images=8)
     assert torch.equal(first[2].running_var, second[2].running_var)
+
+
+def test_nobody_waits_for_a_layer_that_does_not_run() -> None:
+    model, taken = conv_net(), []
+    model.insert(0, nn.Identity())
+    model[0].aside = nn.BatchNorm2d(3)  # the first that is registered
+
+    def endless() -> Iterator[Batch]:
+        while len(taken) < 50:
+            taken.append(len(taken))
+            yield image_batch(4, seed=len(taken))
+
+    recalibrate(model, endless(), run, images=10)
+    assert len(taken) == 3
+    assert float(model[0].aside.running_mean.abs().max()) == 0

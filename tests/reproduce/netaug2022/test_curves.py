@@ -24,29 +24,40 @@ def errors(count: int) -> Errors:
     return Errors(torch.stack([torch.arange(IMAGES) < count + 5 * seed for seed in range(2)]))
 
 
-def found(changed: Mapping[str, int] | None = None, trained: Sequence[float] = (0.32, 0.33)) -> Found:
+def found(changed: Mapping[str, int] | None = None, **trained: Sequence[float]) -> Found:
     counts = {**COUNTS, **(changed or {})}
-    known = dict.fromkeys(counts, (0.3, 0.31)) | {"tiny-netaug": trained}
+    known = dict.fromkeys(counts, (0.3, 0.31)) | dict.fromkeys(("tiny-netaug", "large-netaug"), (0.32, 0.33))
     curves = {label: [[(1.0, 0.1), (2.0, 0.2)]] for label in counts}
-    return Found({label: errors(count) for label, count in counts.items()}, known, curves)
+    known |= {label.replace("_", "-"): shares for label, shares in trained.items()}
+    return Found({label: errors(count) for label, count in counts.items()}, known, curves, curves)
+
+
+def failing(found: Found) -> list[int]:
+    return [number for number, kept in enumerate(held(found.outcome(FULL))) if not kept]
 
 
 def test_as_in_the_paper() -> None:
     outcome = found().outcome(FULL)
-    assert held(outcome) == [True] * 4
+    assert held(outcome) == [True] * 5
     drawn(outcome)
 
 
 @pytest.mark.parametrize(
     ("changed", "fails"),
-    [({"tiny-plain": 3600}, 0), ({"large-netaug": 3000}, 2), ({"tiny-longer": 3590}, 3)],
+    [
+        ({"tiny-plain": 3600}, 0),
+        ({"large-netaug": 3303}, 3),  # worse, but not clearly
+        ({"large-netaug": 3000}, 3),
+        ({"tiny-longer": 3590}, 4),
+    ],
 )
 def test_each_claim_can_fail_alone(changed: Mapping[str, int], fails: int) -> None:
-    assert [number for number, kept in enumerate(held(found(changed).outcome(FULL))) if not kept] == [fails]
+    assert failing(found(changed)) == [fails]
 
 
 def test_every_seed_must_know_its_training_images_better() -> None:
-    assert held(found(trained=(0.35, 0.31)).outcome(FULL)) == [True, False, True, True]
+    assert failing(found(tiny_netaug=(0.35, 0.31))) == [1]
+    assert failing(found(large_netaug=(0.35, 0.31))) == [2]
 
 
 @pytest.mark.parametrize("scale", [FULL, QUICK])

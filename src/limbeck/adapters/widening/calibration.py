@@ -33,7 +33,8 @@ def recalibrate(model: nn.Module, batches: Iterable[Any], run: Callable[[nn.Modu
     try:
         for batch in batches:
             run(model, batch)
-            if next(iter(norms.values())).count >= images:
+            seen = [average.count for average in norms.values() if average.count]
+            if not seen or min(seen) >= images:  # a layer that does not run has nothing to wait for
                 break
     finally:
         for handle in handles:

@@ -17,6 +17,7 @@ _SAME = frozenset(
     {
         *(
             "relu",
+            "stochastic_depth",
             "relu6",
             "leaky_relu",
             "elu",
