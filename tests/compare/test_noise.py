@@ -24,6 +24,17 @@ def test_counts_and_their_noise() -> None:
     assert str(Errors.of(wrong_on(range(90)))) == "90"
 
 
+def test_networks_of_one_group_are_one_seed() -> None:
+    wrong = torch.stack([torch.arange(1000) < count for count in (80, 100, 110, 130)])
+    grouped, single = Errors(wrong, group=2), Errors(wrong)
+    assert grouped.counts == [90, 120]
+    assert grouped.mean == single.mean == 105
+    assert grouped.spread == pytest.approx(math.sqrt(450))
+    assert grouped.noise == pytest.approx(math.sqrt(105 * (1 - 0.105) + 450 / 2))
+    other = Errors(torch.arange(1000).expand(2, -1) < 200)
+    assert grouped.fewer_than(other).noise > single.fewer_than(other).noise
+
+
 def test_for_two_networks_it_is_mcnemar_s() -> None:
     one, other = Errors.of(wrong_on(range(60))), Errors.of(wrong_on(range(40, 140)))
     found = one.fewer_than(other)

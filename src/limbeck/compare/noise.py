@@ -89,10 +89,12 @@ class Errors:
     """What each of several seeds of a network gets wrong.
 
     Args:
-        wrong: per seed and test image, in the order of the images' ids.
+        wrong: per network and test image, in the order of the images' ids.
+        group: so many networks in a row were trained together. They are not independent: one group is one seed.
     """
 
     wrong: Bool[Tensor, "k n"]
+    group: int = 1
 
     @staticmethod
     def of(finished: Sequence[Finished], which: str = "last") -> Errors:
@@ -100,8 +102,8 @@ class Errors:
         return Errors.in_predictions([one.predictions(which) for one in finished])
 
     @staticmethod
-    def in_predictions(several: Sequence[Predictions]) -> Errors:
-        """Of predictions on the same images, one per seed.
+    def in_predictions(several: Sequence[Predictions], *, group: int = 1) -> Errors:
+        """Of predictions on the same images, one per network.
 
         Raises:
             DataError: they are of other images.
@@ -109,12 +111,13 @@ class Errors:
         ordered = [one.take(one.ids.argsort(stable=True)) for one in several]
         if any(not torch.equal(one.ids, ordered[0].ids) for one in ordered):
             raise DataError("expected predictions on the same images of every seed, got others")
-        return Errors(torch.stack([one.logits.argmax(1) != one.labels for one in ordered]))
+        return Errors(torch.stack([one.logits.argmax(1) != one.labels for one in ordered]), group)
 
     @property
-    def counts(self) -> list[int]:
-        """Errors of each seed."""
-        return [int(count) for count in self.wrong.sum(1)]
+    def counts(self) -> list[float]:
+        """Errors of each seed; of a group the mean over its networks."""
+        found: list[float] = self.wrong.sum(1).double().unflatten(0, (-1, self.group)).mean(1).tolist()
+        return found
 
     @property
     def images(self) -> int:

@@ -28,7 +28,7 @@ def timed(share: float) -> dict[str, Any]:
     """What a network with exits measured; `share` of the whole network's time."""
     point = {"accuracy": 0.7, "mean_ms": share, "flops": 60.0}
     whole = {"accuracy": 0.73, "mean_ms": 1.0, "flops": 100}
-    return {"network": whole, "early": point, "sweep": [point, whole]}
+    return {"network": whole, "early": point, "sweep": [point, whole], "timing": {"device": "cpu", "threads": 3}}
 
 
 def found(changed: Mapping[str, int] | None = None, times: Sequence[float] = (0.6, 0.7)) -> Found:

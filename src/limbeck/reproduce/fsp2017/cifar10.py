@@ -91,7 +91,7 @@ class FspCifar10:
             _sooner(done),
         ]
         if members > 1:
-            text = "An ensemble of students with shuffled channels is no worse than one of students without"
+            text = "An ensemble of students with shuffled channels is not clearly worse than one of students without"
             claims.append(no_worse(together["shuffled"], together["flow"], text))
         small = "the small student is reported, not promised: elsewhere it gained and lost up to half a point"
         return Outcome(lines, tuple(claims), (_curves(done, scale), _bars(errors)), (*notes(scale), small))

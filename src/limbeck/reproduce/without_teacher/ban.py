@@ -85,7 +85,9 @@ class Ban2018:
                 for before, after in steps[1:]
             ),
             better(born, errors[chain[-1]], "The ensemble of the generations is better than the last of them"),
-            no_worse(born, others, "The ensemble of the generations is no worse than one of independent networks"),
+            no_worse(
+                born, others, "The ensemble of the generations is not clearly worse than one of independent networks"
+            ),
             better(errors["cwtm"], errors["alone"], "Weighting labels by confidence is better than labels alone"),
             better(errors["dkpp"], errors["alone"], "With its other classes permuted, the teacher still helps"),
         )

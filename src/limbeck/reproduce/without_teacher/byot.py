@@ -96,14 +96,14 @@ class Found:
         claims = (
             better(own[-1], self.alone, "The end is better than the network alone"),
             better(self.together["byot"], own[-1], "All classifiers together are better than the end"),
-            no_worse(own[-2], self.alone, "The last head before the end is no worse than the network alone"),
+            no_worse(own[-2], self.alone, "The last head before the end is not clearly worse than the network alone"),
             better(own[0], labels[0], "The first head is better than under deep supervision"),
-            no_worse(self.early, own[-1], "With early exits the accuracy is no worse than the end's"),
+            no_worse(self.early, own[-1], "With early exits the accuracy is not clearly worse than the end's"),
             Claim(
                 "With early exits one image takes less time on average",
                 max(times) <= SAVED,
                 f"{', '.join(f'{time:.0%}' for time in times)} of the network's, seed by seed, heads included, in "
-                f"PyTorch on one thread; asked for: at most {SAVED:.0%}",
+                f"PyTorch, threads: {self.exits[0]['timing']['threads']}; asked for: at most {SAVED:.0%}",
             ),
         )
         said = (
