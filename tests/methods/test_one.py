@@ -43,13 +43,13 @@ def test_the_trunk_runs_once_and_the_given_network_stays_as_it_is() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("name", "at"), [("resnet20", "layer3"), ("wrn_16_1", None), ("mobilenetv2", None), ("vgg8", None)]
+    ("name", "at"),
+    [("resnet20", "layer3"), ("wrn_16_1", "layer3"), ("mobilenetv2", "layer6"), ("vgg8", "pool3")],
 )
-def test_auto_begins_at_the_last_stage(name: str, at: str | None) -> None:
+def test_auto_begins_at_the_last_stage(name: str, at: str) -> None:
     network = build(name, {}, classes=10, channels=3, height=32, width=32)
     found = distiller(ONE(branches=2), network)
-    chosen = found.method.at
-    assert at in (None, chosen)
+    assert found.method.at == at
     assert found.state().keys() > {f"adapters.gate.linear.{kind}" for kind in ("weight", "bias")}
     plain = found.deliver()
     assert plain.state_dict().keys() == network.state_dict().keys()
@@ -118,3 +118,27 @@ def test_unknown_places_and_networks_of_one_stage_are_refused() -> None:
 def test_its_network_answers_per_branch_so_it_is_not_composed() -> None:
     with pytest.raises(ValidationError, match="one gives its network another kind of output"):
         Compose(methods=(KD(), ONE()))
+
+
+def test_a_trunk_whose_channels_come_last_has_no_gate() -> None:
+    class Last(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.permute(0, 2, 3, 1)
+
+    class First(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.permute(0, 3, 1, 2)
+
+    network = conv_net(6)
+    network.insert(3, Last())
+    network.insert(4, First())
+    with pytest.raises(MethodError, match="channels last"):
+        distiller(ONE(at="4"), network)
+    distiller(ONE(at="4", gate=False), network)
+
+
+def test_a_gate_needs_two_samples_to_train_on() -> None:
+    found = distiller(ONE(at="3"), conv_net()).train()
+    images, labels, ids = image_batch()
+    with pytest.raises(MethodError, match="a batch of at least 2"):
+        found((images[:1], labels[:1], ids[:1]))

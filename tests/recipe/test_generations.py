@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_each_generation_is_taught_by_the_one_before_under_a_seed_of_its_own(lab
     assert [one.recipe.generations for one in students] == [1, 2, 3]
     assert alone.canonical["method"]["name"] == "supervised"
     assert len({one.hash for one in (alone, *students)}) == 4
+
+
+def test_what_is_recorded_of_a_generation_plans_that_generation(lab: Path) -> None:
+    for one in chain(planned(lab / "ban.yaml"))[1:]:
+        (lab / "again.yaml").write_text(json.dumps(one.canonical))
+        again = planned(lab / "again.yaml", f"seeds=[{one.seed}]")
+        assert again.hash == one.hash
+        assert again.upstream["teacher"].hash == one.upstream["teacher"].hash
+
+
+def test_what_trains_nothing_has_no_baseline(lab: Path) -> None:
+    with pytest.raises(RecipeError, match="baseline: as_is trains nothing"):
+        planned(lab / "ensemble.yaml", "baseline=true")
 
 
 def test_the_student_alone_is_both_the_first_teacher_and_what_is_compared_with(lab: Path) -> None:

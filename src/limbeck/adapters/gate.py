@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from limbeck.adapters.branches import Branches, branch, branched
 from limbeck.core.assembled import Assembled
 from limbeck.core.bridge import inner
+from limbeck.core.errors import MethodError
 
 
 class Gate(nn.Module):
@@ -29,7 +30,13 @@ class Gate(nn.Module):
         self.linear, self.norm = nn.Linear(width, branches), nn.BatchNorm1d(branches)
 
     def forward(self, feature: Tensor) -> Float[Tensor, "b k"]:
-        """Weights of the branches, which sum to one; from a map [b c h w], tokens [b n c] or a vector [b c]."""
+        """Weights of the branches, which sum to one; from a map [b c h w], tokens [b n c] or a vector [b c].
+
+        Raises:
+            MethodError: training on a single sample, which has no spread to be normalised by.
+        """
+        if self.training and len(feature) < 2:
+            raise MethodError("the gate's BatchNorm needs a batch of at least 2 to train on; set a larger data.batch")
         vector = feature.mean((2, 3)) if feature.ndim == 4 else feature.mean(1) if feature.ndim == 3 else feature
         return self.norm(self.linear(vector)).relu().softmax(-1)
 

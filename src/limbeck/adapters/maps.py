@@ -40,6 +40,11 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
 def map_size(shape: tuple[int, ...]) -> Size:
     """Height and width of `as_map`'s result; raises MethodError where there is none."""
+    if len(shape) == 4 and shape[1] == shape[2] != shape[3]:
+        raise MethodError(
+            f"features of shape {shape} have their channels last, as those of Swin transformers, or as many channels "
+            "as rows; expected [b c h w] with another number of channels, [b c], or tokens [b n d]: name another module"
+        )
     if len(shape) == 4:
         return shape[2], shape[3]
     if len(shape) == 2:

@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from limbeck.adapters.branches import branch, branched, last_stage
 from limbeck.adapters.gate import Gate, GatedEnsemble, gated
+from limbeck.adapters.maps import check_maps, map_channels
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.net import Kind
 from limbeck.core.plan import At
@@ -95,11 +96,17 @@ class ONE(Method):
         return f"{self.at}:input"
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
-        """The gate."""
+        """The gate.
+
+        Raises:
+            MethodError: the trunk ends in a map whose channels come last.
+        """
         if not self.gate:
             return {}
         shape = shapes["student"][self._cut]
-        return {"gate": Gate(shape[2] if len(shape) == 3 else shape[1], self.branches)}
+        if len(shape) == 4:
+            check_maps(self.tapped(), shapes)
+        return {"gate": Gate(map_channels(shape), self.branches)}
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The branches' label terms, the ensemble's, and the branches' divergences from the ensemble."""

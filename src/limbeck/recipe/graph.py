@@ -184,12 +184,12 @@ def _last_generation(first: Run, count: int, resolved: Resolved) -> Run:
     run, before = first, None if "teacher" in first.recipe.models else alone
     for generation in range(1, count + 1):
         recipe = replace(first.recipe, generations=generation)
-        canonical, upstream = {**first.canonical, "generations": generation}, dict(first.upstream)
+        canonical, upstream = {**first.canonical, "generations": None}, dict(first.upstream)  # the teacher says it all
         if before is not None:
             earlier: dict[str, Any] = {"generations": generation - 1}
             if generation == 1:
                 earlier = {"generations": None, "method": {"name": "supervised"}, "baseline": False}
-            teacher = From(recipe=resolved.reference, set={**resolved.overrides, **earlier}, seed=before.seed)
+            teacher = From(recipe=resolved.reference, set={**resolved.overrides, **earlier}, seed=first.seed)
             recipe = replace(recipe, models={**recipe.models, "teacher": teacher})
             canonical["models"] = {**canonical["models"], "teacher": plain_model(teacher)}
             upstream["teacher"] = before
@@ -224,6 +224,9 @@ def _check_roles(resolved: Resolved) -> None:
         for role, kind in roles.items()
         if kind is Kind.FROZEN and role not in given and not (role == "teacher" and resolved.recipe.generations)
     ]
+    if resolved.recipe.baseline and not resolved.recipe.method.trains:
+        message = f"{name} trains nothing, so there is no training without it to compare with; leave it out"
+        problems.append(resolved.problem("baseline", message))
     if problems:
         raise RecipeError(problems)
 

@@ -41,7 +41,7 @@ class Size:
     epochs: int
 
 
-FULL = Size(images=10_000, epochs=30)
+FULL = Size(images=10_000, epochs=20)
 QUICK = Size(images=3_000, epochs=8)
 
 
