@@ -118,3 +118,14 @@ def test_a_gated_ensemble_is_assembled_again_from_one_branch_and_its_facts(gate:
     assert not torch.allclose(again(IMAGES), ensemble(IMAGES))
     again.load_state_dict(ensemble.state_dict())
     torch.testing.assert_close(again(IMAGES), ensemble(IMAGES))
+
+
+def test_a_tail_without_weights_has_nothing_to_branch() -> None:
+    with pytest.raises(MethodError, match="nothing from '2' on has weights"):
+        made(nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Softmax(-1)), at="2")
+
+
+def test_what_is_made_of_several_networks_is_not_branched_again() -> None:
+    network = GatedEnsemble(made(conv_net()), Gate(4, 3), at="3")
+    with pytest.raises(MethodError, match="made of several networks already"):
+        made(network, at="network.9")

@@ -82,6 +82,19 @@ def test_an_item_that_is_not_there_says_what_came() -> None:
         recorded(Uses(), ["pair#2"], torch.ones(2))
 
 
+def test_a_module_called_with_keywords_only_has_no_input_to_tap() -> None:
+    class Keywords(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inside(input=x)
+
+    with pytest.raises(TapError, match="the module got nothing but keywords"):
+        recorded(Keywords(), ["inside:input"], torch.ones(2))
+
+
 def test_an_unknown_path_names_close_modules() -> None:
     model = nn.ModuleDict({"layer1": nn.Linear(1, 1), "layer4": nn.Linear(1, 1)})
     with pytest.raises(TapError, match=r"tap 'layer9' is not a module of ModuleDict; close: .*layer4"):

@@ -18,7 +18,7 @@ from limbeck.adapters.widening import plain, view_of
 from limbeck.adapters.widening.kinds import Follows
 from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import Interrupted, MethodError
+from limbeck.core.errors import Interrupted, MethodError, TrainingError
 from limbeck.core.method import Method
 from limbeck.core.net import digest
 from limbeck.core.plan import At
@@ -291,3 +291,9 @@ def test_eight_samples_can_be_learnt_by_a_network_with_every_kind_of_channels() 
     metrics = Classification().evaluate(found.deliver([image_batch()]), [], [image_batch()])
     assert metrics["accuracy"] == 1.0
     assert run(found.deliver(), image_batch()).shape == (8, CLASSES)
+
+
+def test_a_network_that_changes_at_every_step_is_not_compiled(tmp_path: Path) -> None:
+    assert not Compose(methods=(NetAug(calibrate=16), KD())).compilable()
+    with pytest.raises(TrainingError, match="networks of NetAug are others in every step"):
+        fit(distiller(), Cycle([image_batch(4)]), Train(length="2 steps", compile=True), progress=False)

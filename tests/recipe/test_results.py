@@ -14,8 +14,9 @@ from limbeck.recipe.results import Entry, Results
 NOTHING = Predictions(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
 
 
-def entry(role: Any, accuracy: float, seed: int = 0, **metrics: float) -> Entry:
-    return Entry(role, "cnn", seed, Path("runs/x"), {"accuracy": accuracy, **metrics}, {}, {"parameters": 5}, NOTHING)
+def entry(role: Any, accuracy: float, seed: int = 0, *, network: str = "cnn", size: int = 5, **metrics: float) -> Entry:
+    cost = {"parameters": size, "flops": 10 * size}
+    return Entry(role, network, seed, Path("runs/x"), {"accuracy": accuracy, **metrics}, {}, cost, NOTHING)
 
 
 def results(*entries: Entry) -> Results:
@@ -72,3 +73,14 @@ def test_without_a_baseline_nothing_is_claimed() -> None:
 
 def test_without_a_teacher_there_is_just_a_network() -> None:
     assert results(entry("trained", 0.8)).verdict() == "The trained network reaches 80.00% on the test split."
+
+
+def test_seeds_that_deliver_different_networks_are_no_gain_of_the_student() -> None:
+    own = [entry("trained", 0.8, 0), entry("trained", 0.9, 1, network="mlp", size=7)]
+    found = results(entry("alone", 0.5, 0), entry("alone", 0.5, 1), *own)
+    row = found.rows()[-1]
+    assert (row.network, row.cost["parameters"]) == ("cnn or mlp", 7)
+    assert found.verdict() == (
+        "Another network than the student: 85.00% ± 7.07% by cnn or mlp, with up to 70 FLOPs an image is delivered, "
+        "and the student alone has 50.00% ± 0.00% with 50."
+    )

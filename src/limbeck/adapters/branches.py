@@ -3,7 +3,8 @@
 The tail is everything that runs from a given module on. The first of its modules hands its input to all copies, and
 what they give goes on as one batch, copy after copy; each later module with weights or buffers is a set of copies too,
 each for its part of the batch, and what has neither (activations, pooling) runs once on the whole. So the network's own
-code is used as it is, and any network can be split of which no later step needs a tensor from before the cut.
+code is used as it is, and any network can be split of which no later step needs a tensor, or the batch size, from
+before the cut. Modules that also run before the cut, and parameters outside modules, are shared by all copies.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from limbeck.core.assembled import Assembled
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError, close
 from limbeck.core.mode import evaluating
@@ -78,10 +80,13 @@ def branched(network: nn.Module, run: Callable[[nn.Module], Any], *, at: str, co
         count: of tails; the first has the network's own weights.
 
     Raises:
-        MethodError: there is no such module, it does not run, or the network cannot be split there.
+        MethodError: there is no such module, it does not run, nothing from there on has weights, the network cannot be
+            split there, or it is made of several already.
     """
     made = copy.deepcopy(network)
     plain = inner(made)
+    if any(isinstance(module, Assembled) for module in network.modules()):
+        raise MethodError(f"{type(plain).__name__} is made of several networks already; branches need a plain one")
     modules = dict(plain.named_modules())
     if at not in modules or not at:
         names = [name for name in modules if name]
@@ -90,6 +95,8 @@ def branched(network: nn.Module, run: Callable[[nn.Module], Any], *, at: str, co
         alone = run(network)
     with evaluating(made):
         tail = _tail(plain, lambda: run(made), at)
+    if not any(_has_state(modules[path]) for path in tail):
+        raise MethodError(f"nothing from {at!r} on has weights, so all branches would be alike; begin them earlier")
     for path in tail:
         if path == at or _has_state(modules[path]):
             parent, _, name = path.rpartition(".")

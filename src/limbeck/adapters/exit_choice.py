@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from limbeck.adapters.exit_head import heads_for
 from limbeck.adapters.exit_thresholds import Costs, Point, chosen, confidence
 from limbeck.adapters.exits import AllAnswers, Exits
+from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
+from limbeck.core.method import Shape
 from limbeck.core.mode import evaluating
+from limbeck.core.net import Kind, Net
 
 
 def choose_thresholds(
@@ -57,6 +61,36 @@ def choose_thresholds(
     found = chosen(torch.cat(sure).cpu(), torch.cat(right).cpu(), costs, accuracy_drop=accuracy_drop, cost=cost)
     exits.thresholds.copy_(torch.tensor(found.thresholds))
     return found
+
+
+def check_cost(
+    network: nn.Module, at: Sequence[str], deepest: str, run: Callable[[nn.Module], Any], *, cost: float
+) -> None:
+    """Find out whether a target can be reached at all, by what it costs to leave every sample at one exit.
+
+    Args:
+        network: with a bridge or without; its modes are restored.
+        at: taps of the heads, shallow before deep.
+        deepest: tap of the deepest features.
+        run: runs a network on an example of at least two samples.
+        cost: mean operations that are asked for, as a share of the network's without heads.
+
+    Raises:
+        MethodError: even the cheapest exit costs more.
+    """
+    taps = (*at, deepest)
+    net = Net(network, lambda model, _: run(model), taps=taps, kind=Kind.TRAINED)
+    shapes = {path: Shape.of(tensor) for path, tensor in net.probe(None).taps.items()}
+    net.close()
+    costs = Exits(network, heads_for(taps, shapes, net.output_shape), at=at).costs(run)
+    alone = [trunk + head for trunk, head in zip(costs.trunk, costs.heads, strict=False)]
+    least = min(alone) / costs.trunk[-1]
+    if least > cost:
+        raise MethodError(
+            f"cost: {cost:.0%} of the network's operations cannot be reached: to leave all samples at the cheapest "
+            f"exit, {at[alone.index(min(alone))]!r}, costs {least:.0%} with its head; ask for more, or for a shallower "
+            "exit"
+        )
 
 
 def _run(task: Any, batch: Any, model: Any) -> Any:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from limbeck.adapters.exit_check import check_exits
-from limbeck.adapters.exit_choice import choose_thresholds
+from limbeck.adapters.exit_choice import check_cost, choose_thresholds
 from limbeck.adapters.exit_head import heads_for
 from limbeck.adapters.exits import Exits
 from limbeck.core.errors import MethodError
@@ -67,9 +67,11 @@ class Exiting(Method):
         return replace(self, at=own, deepest=last)
 
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
-        """As given, if samples can leave it where they shall."""
+        """As given, if samples can leave it where they shall, and as cheaply as asked for."""
         if self.delivers == "early_exit":
             check_exits(models["student"], self.taps, run)
+        if self.cost is not None:
+            check_cost(models["student"], self.taps, self.deepest, run, cost=self.cost)
         return models
 
     def tapped(self) -> Mapping[str, Sequence[str]]:

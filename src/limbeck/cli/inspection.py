@@ -74,6 +74,9 @@ def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
             f"{flops(net.model, images):,}",
             f"{memory:.1f} MiB",
         )
+    delivered = distiller.deliver()
+    if "student" in distiller.nets and parameters(delivered) != parameters(distiller["student"].model):
+        table.add_row("delivered", "–", "–", f"{parameters(delivered):,}", f"{flops(delivered, images):,}", "–")
     for name, adapter in distiller.adapters.items():
         table.add_row(name, type(adapter).__name__, "adapter", f"{parameters(adapter):,}", "–", "–")
     return table

@@ -127,6 +127,10 @@ class Method:
         """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
         return True
 
+    def compilable(self) -> bool:
+        """Whether a network computes the same in every step, so that compiling it pays."""
+        return True
+
     def uses_validation(self) -> bool:
         """Whether `deliver` looks at the validation split; data without one is then an error before training."""
         return False

@@ -87,7 +87,10 @@ class Taps:
         items = value if isinstance(value, (tuple, list)) else (value,)
         if tap.index >= len(items) or not isinstance(items[tap.index], Tensor):
             came = f"{len(items)} item(s) of type {', '.join(type(item).__name__ for item in items)}"
-            raise TapError(f"tap {tap.text!r}: expected a tensor at index {tap.index}, the module gave {came}")
+            if not items:
+                came = "nothing but keywords" if tap.takes_input else "nothing"
+            verb = "got" if tap.takes_input else "gave"
+            raise TapError(f"tap {tap.text!r}: expected a tensor at index {tap.index}, the module {verb} {came}")
         tensor = items[tap.index]
         self._seen[tap.text] = tensor
         self._versions[tap.text] = tensor._version

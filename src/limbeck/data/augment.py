@@ -34,6 +34,7 @@ class Augment:
         reflect: let `crop` pad with the mirrored image instead of black.
         flip: mirror left and right with probability 1/2.
         cutout: blacken a square of so many pixels a side; its centre is uniform over the image, so it may stick out.
+            The paper (DeVries and Taylor, arXiv:1708.04552) has it in the mean colour, zero after normalisation.
         mixup: α of the Beta(α, α) from which mixup draws its share; 0 = none.
         cutmix: the same for CutMix. With both, each sample draws one of the two with equal probability.
         transforms: torchvision.transforms.v2 classes, applied in order, sample by sample: `{name: TrivialAugmentWide}`

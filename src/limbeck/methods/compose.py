@@ -125,6 +125,10 @@ class Compose(Method):
         """Whether any member does."""
         return any(method.uses_unlabelled() for method in self.methods)
 
+    def compilable(self) -> bool:
+        """Whether every member is."""
+        return all(method.compilable() for method in self.methods)
+
     def uses_validation(self) -> bool:
         """Whether any member does."""
         return any(method.uses_validation() for method in self.methods)

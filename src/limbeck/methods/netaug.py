@@ -74,6 +74,10 @@ class NetAug(Method):
     sort: bool = True
     calibrate: Annotated[int, Field(ge=0)] = 16000
 
+    def compilable(self) -> bool:
+        """Every step draws another width, and each would be compiled anew."""
+        return False
+
     def uses_unlabelled(self) -> bool:
         """Labels only."""
         return False

@@ -11,8 +11,8 @@ from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
-from limbeck.recipe.folder import RunFolder
-from limbeck.recipe.graph import Run, network_name
+from limbeck.recipe.folder import RunFolder, Which
+from limbeck.recipe.graph import Run, network_name, plain_name
 from limbeck.recipe.results import Entry, Results, Role
 
 
@@ -124,7 +124,7 @@ def _student(run: Run, role: Role, frozen: Sequence[str], *, teacher: Run) -> En
         run,
         facts["selected"],
         seed=run.seed,
-        network=network_name(run),
+        network=_delivered_name(run, facts["selected"]),
         cost=folder.read("costs.json", keys=("student",))["student"],
         curves=folder.curves,
         seconds=facts["seconds"],
@@ -133,6 +133,12 @@ def _student(run: Run, role: Role, frozen: Sequence[str], *, teacher: Run) -> En
     if role != "alone" or not frozen:
         return entry
     return _compared(entry, Predictions.load(RunFolder(teacher.folder) / f"predictions-{frozen[0]}.safetensors"))
+
+
+def _delivered_name(run: Run, which: Which) -> str:
+    """Of the architecture that came out: a peer of the student's may be of another."""
+    described = RunFolder(run.folder).described(which)
+    return plain_name(described["name"]) if "name" in described else network_name(run)
 
 
 def _entry(role: Role, run: Run, name: str, **facts: Any) -> Entry:

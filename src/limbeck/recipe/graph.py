@@ -234,7 +234,11 @@ def _check_roles(resolved: Resolved) -> None:
 def _upstream(resolved: Resolved, role: str, form: From, seed: int, root: Path, asking: tuple[str, ...]) -> Run:
     other = resolve(form.recipe, form.set)
     if form.part != "student":
-        message = f"part {form.part!r}: a finished run delivers its student; expected part: student or generations"
+        message = f"part {form.part!r}: a finished run delivers its student; expected part: student"
+        if form.part == "generations":
+            message = (
+                "part: generations is an ensemble itself, and stands for a whole role only, not inside another one"
+            )
         raise RecipeError([resolved.problem(f"models.{role}.from", message)])
     own = other.recipe.all_seeds[0] if form.seed is None else form.seed
     return plan(other, seed=seed if own == "inherit" else own, root=root, _asking=asking)
@@ -284,7 +288,12 @@ def _name(run: Run, form: Form, key: str) -> str:
         return f"{len(names)}x{names[0]}" if len(set(names)) == 1 else "+".join(names)
     if isinstance(form, From):
         return network_name(run.upstream[key])
-    return form.name.rpartition(":")[2].replace("/", "-")
+    return plain_name(form.name)
+
+
+def plain_name(name: str) -> str:
+    """A network's name without what cannot stand in a folder's name."""
+    return name.rpartition(":")[2].replace("/", "-")
 
 
 def _with_source(plain: Any) -> Any:

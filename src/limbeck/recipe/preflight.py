@@ -15,7 +15,7 @@ from limbeck.recipe.measure import tested_part
 from limbeck.recipe.networks import join
 from limbeck.train.devices import check_bfloat16, check_precision, check_trackers
 from limbeck.train.optimizers import check_groups
-from limbeck.train.speed import check_compiler
+from limbeck.train.speed import check_compilable, check_compiler
 
 
 def preflight(runs: list[Run], context: Context) -> None:
@@ -61,6 +61,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
     distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
+    check_compilable(recipe.train.compile, distiller)
     known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
         check_bfloat16(distiller)

@@ -65,11 +65,11 @@ class Row:
 
     Args:
         role: of all its entries.
-        network: their name.
+        network: their name; several where seeds delivered different ones.
         count: of entries.
         mean: metric -> mean.
         std: metric -> sample standard deviation; absent for a single seed.
-        cost: of its first entry: the same network costs the same.
+        cost: of its largest entry; the same network costs the same.
     """
 
     role: Role
@@ -138,9 +138,10 @@ class Results:
         if alone is None:
             return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
         if teacher is None and taught.cost["parameters"] != alone.cost["parameters"]:
+            which = "with" if len(taught.network.split(" or ")) == 1 else f"by {taught.network}, with up to"
             return (
-                f"Another network than the student: {_percent(taught)} with {taught.cost['flops']:,} FLOPs an image is "
-                f"delivered, and the student alone has {_percent(alone)} with {alone.cost['flops']:,}."
+                f"Another network than the student: {_percent(taught)} {which} {taught.cost['flops']:,} FLOPs an image "
+                f"is delivered, and the student alone has {_percent(alone)} with {alone.cost['flops']:,}."
             )
         gain = taught.mean["accuracy"] - alone.mean["accuracy"]
         gains, way = self.gains, "under the teacher" if taught.role == "distilled" else "trained so"
@@ -159,7 +160,9 @@ def _row(role: Role, entries: Sequence[Entry]) -> Row:
     values = {name: [entry.metrics[name] for entry in entries] for name in entries[0].metrics}
     mean = {name: statistics.fmean(numbers) for name, numbers in values.items()}
     std = {name: statistics.stdev(numbers) for name, numbers in values.items()} if len(entries) > 1 else {}
-    return Row(role, entries[0].network, len(entries), mean, std, entries[0].cost)
+    names = dict.fromkeys(entry.network for entry in entries)
+    largest = max(entries, key=lambda entry: entry.cost["parameters"])
+    return Row(role, " or ".join(names), len(entries), mean, std, largest.cost)
 
 
 def _percent(row: Row) -> str:

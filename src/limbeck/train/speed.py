@@ -34,9 +34,10 @@ def sped_up(distiller: Distiller, settings: Train, device: torch.device) -> Iter
         device: where it will be trained.
 
     Raises:
-        TrainingError: `compile` on a CPU without a C++ compiler.
+        TrainingError: `compile` on a CPU without a C++ compiler, or of a method whose networks change at every step.
     """
     check_compiler(settings.compile, device)
+    check_compilable(settings.compile, distiller)
     if settings.reuse_memory and device.type == "cpu":
         keep_freed_memory()
     with ExitStack() as stack:
@@ -55,6 +56,15 @@ def check_compiler(asked: Compile, device: torch.device) -> None:
         raise TrainingError(
             "train.compile needs a C++ compiler on a CPU, and neither g++ nor clang++ was found; "
             "install one, name it in the environment variable CXX, or set train.compile: false"
+        )
+
+
+def check_compilable(asked: Compile, distiller: Distiller) -> None:
+    """Raise TrainingError when networks are to be compiled that are others in every step."""
+    if asked and not distiller.method.compilable():
+        raise TrainingError(
+            f"train.compile: the networks of {type(distiller.method).__name__} are others in every step, and each "
+            "would be compiled anew; set train.compile: false"
         )
 
 

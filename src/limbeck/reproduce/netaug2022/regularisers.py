@@ -114,6 +114,7 @@ _NOTES = (
     "random crops and flips throughout",
     "training accuracy is that of the finished network on the training images as they are stored, without augmentation "
     "and without dropout",
+    "cutout's square is black, not of the mean colour as in its own paper",
     "the paper's figures are read off its bar chart, ± 0.1; it has none for the other regularisers",
 )
 
