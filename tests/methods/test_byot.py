@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -214,7 +215,7 @@ def test_a_cost_is_kept(trained: Trained) -> None:
     assert cost_of(exits, trained) < 0.66  # sixty of the three hundred images that it was chosen on
     tight = trained.under(BYOT(**TAPS, delivers="early_exit", cost=0.45))
     assert trained.accuracy(tight) <= trained.accuracy(exits)
-    with pytest.raises(MethodError, match="1% of the network's operations cannot be reached"):
+    with pytest.raises(MethodError, match="no thresholds bring the mean cost to 1%"):
         trained.under(BYOT(**TAPS, delivers="early_exit", cost=0.01))
 
 
@@ -265,3 +266,13 @@ def test_within_compose_its_label_term_is_the_common_one() -> None:
         "byot/exit1/feature",
     ]
     assert isinstance(found.deliver(), Exits)
+
+
+def test_a_cost_that_no_exit_reaches_is_refused_before_training() -> None:
+    models = {"student": network("resnet8")}
+    method = BYOT(at=("layer1", "layer2"), deepest="layer3", delivers="early_exit", cost=0.01)
+    with pytest.raises(
+        MethodError, match=r"1% of the network's .* the cheapest exit, 'layer1', costs \d+% with its head"
+    ):
+        Distiller(method, Classification(), models, colour_batch(4))
+    Distiller(replace(method, cost=0.9), Classification(), models, colour_batch(4))
