@@ -129,7 +129,7 @@ def test_a_trunk_whose_channels_come_last_has_no_gate() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.permute(0, 3, 1, 2)
 
-    network = conv_net(6)
+    network = conv_net(16)
     network.insert(3, Last())
     network.insert(4, First())
     with pytest.raises(MethodError, match="channels last"):

@@ -161,7 +161,7 @@ def _row(role: Role, entries: Sequence[Entry]) -> Row:
     mean = {name: statistics.fmean(numbers) for name, numbers in values.items()}
     std = {name: statistics.stdev(numbers) for name, numbers in values.items()} if len(entries) > 1 else {}
     names = dict.fromkeys(entry.network for entry in entries)
-    largest = max(entries, key=lambda entry: entry.cost["parameters"])
+    largest = max(entries, key=lambda entry: entry.cost.get("parameters", 0))
     return Row(role, " or ".join(names), len(entries), mean, std, largest.cost)
 
 

@@ -42,7 +42,7 @@ class Size:
 
 
 FULL = Size(images=10_000, epochs=20)
-QUICK = Size(images=3_000, epochs=8)
+QUICK = Size(images=3_000, epochs=6)
 
 
 def size_of(scale: Scale) -> Size:
