@@ -141,7 +141,7 @@ def _curves(done: Done, scale: Scale) -> Picture:
             axes.annotate(label, points[-1], (-4, 6), textcoords="offset points", color=colour, ha="right")
         axes.set(xlabel="steps on labels", ylabel="accuracy on held-out images")
 
-    caption = "Grey: the full training, three times as long. Red: a third of it. Green: the same third after flows."
+    caption = "Grey: the full training, three times as long. Orange: a third of it. Blue: the same third after flows."
     return Picture("optimisation", "Accuracy by steps", caption, draw, width=420, height=300)
 
 

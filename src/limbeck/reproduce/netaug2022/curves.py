@@ -142,7 +142,7 @@ def _picture(name: str, title: str, what: str, curves: Curves) -> Picture:
                 axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1)
         axes.set(xlabel="epoch", ylabel=what)
 
-    caption = "Green: as a part of wider networks. Red: alone. Dashed: the large network."
+    caption = "Blue: as a part of wider networks. Orange: alone. Dashed: the large network."
     return Picture(name, title, caption, draw, width=420, height=290)
 
 

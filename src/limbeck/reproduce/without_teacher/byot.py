@@ -162,7 +162,7 @@ def _bars(found: Found, names: Sequence[str]) -> Picture:
         axes.set_xticks(range(len(names) + 1), [*names, "together"])
         axes.set(ylabel="test accuracy, %")
 
-    caption = "Green: heads learn from the end. Red: from labels only. Dotted: the network alone."
+    caption = "Blue: heads learn from the end. Orange: from labels only. Dotted: the network alone."
     return Picture("heads", "Test accuracy by classifier", caption, draw, width=420, height=280)
 
 

@@ -135,9 +135,9 @@ def notes(scale: Scale) -> tuple[str, ...]:
     """What a reader of any of these experiments must know."""
     size = size_of(scale)
     setting = (
-        f"{size.images:,} images of 100 classes of Tiny ImageNet at 32 pixels stand for CIFAR-100, ResNets of 8 and 20 "
-        f"layers for the papers' networks, and trainings of {size.epochs} epochs for 200 to 300; everything is tested "
-        "on the network after the last step"
+        f"{size.images:,} images of 100 classes of Tiny ImageNet at 32 pixels stand for CIFAR-100, ResNets of 8, 20 "
+        f"and 32 layers for the papers' networks, and trainings of {size.epochs} epochs for 200 to 300; everything is "
+        "tested on the network after the last step"
     )
     quick = "quick: so few images and epochs that no network is trained to its end"
     return (setting, quick) if scale.quick else (setting,)
