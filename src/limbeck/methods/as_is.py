@@ -24,7 +24,7 @@ class AsIs(Method):
     trains: ClassVar[bool] = False
 
     def uses_unlabelled(self) -> bool:
-        """Labels only."""
+        """Nothing is learnt from."""
         return False
 
     def roles(self) -> Mapping[str, Kind]:

@@ -14,8 +14,8 @@ Symbols:
     w             `weight`
 
 The norm is summed over channels and averaged over places and examples, so it is large, and the regressors' objective is
-steep: on CIFAR-10, with SGD at a rate of 0.1 and hints at three stages of up to 64 channels, a student diverges within
-an epoch at a weight of 1, while 0.3 and less train well. The default is 0.1.
+steep: on CIFAR-10, with SGD at a rate of 0.1 and hints at three stages of up to 64 channels, a ResNet-20 diverged at a
+weight of 1 within its first 300 steps, and learnt at 0.3, 0.1, 0.03 and 0.01. The default is 0.1.
 
 Differs from the paper: the paper trains in two stages, hints first and soft targets afterwards, and reports that hints
 as a further term beside the output loss fail to train its thin deep student; that staged method is `fitnets`. Here the

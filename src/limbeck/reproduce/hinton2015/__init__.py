@@ -10,5 +10,6 @@ specialists_setting  their sizes and recipes
 ensemble        ten networks, and one network distilled from them, on several kinds of data
 ensemble_mnist  the same on MNIST
 ensemble_speech the same on frames of spoken digits
+taught          how far networks are from their ensemble, where a student learns and where it is tested
 frames          what networks get right in recordings, and its noise
 """
