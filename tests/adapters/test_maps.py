@@ -44,6 +44,12 @@ def test_any_other_form_says_what_came_and_what_is_expected(shape: tuple[int, ..
         as_map(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("shape", [(2, 14, 14, 384), (2, 7, 7, 768), (2, 4, 4, 16)])
+def test_channels_that_come_last_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(MethodError, match="have their channels last"):
+        check_maps({"student": ["a"]}, {"student": {"a": shape}})
+
+
 def test_maps_are_checked_with_the_name_of_the_tap() -> None:
     good = {"student": {"a": (2, 3, 4, 4)}, "teacher": {"b": (2, 65, 8), "c": (2, 4)}}
     taps = {role: list(paths) for role, paths in good.items()}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
 
+from limbeck.models.build import build
 from running import limbeck, stamps, write
 
 
@@ -58,6 +60,24 @@ def test_recipes_of_the_papers_sizes_can_be_trained(
     shown = " ".join(capsys.readouterr().out.split())
     for part in parts:
         assert part in shown
+
+
+def test_networks_that_train_inside_wider_ones_are_shown_as_they_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = """\
+        data: {name: digits, batch: 64}
+        models: {student: {name: resnet, depth: 8, widths: [4, 4, 8, 8]}}
+        method: netaug
+        train: {length: 1 epochs}
+        """
+    (tmp_path / "aug.yaml").write_text(dedent(recipe))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    assert limbeck("check", "aug.yaml") == 0
+    plain = build("resnet", {"depth": 8, "widths": [4, 4, 8, 8]}, classes=10, channels=1, height=8, width=8)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"delivered – – {sum(parameter.numel() for parameter in plain.parameters()):,}" in shown
 
 
 def write_hundred(folder: Path) -> None:

@@ -275,4 +275,11 @@ def test_a_cost_that_no_exit_reaches_is_refused_before_training() -> None:
         MethodError, match=r"1% of the network's .* the cheapest exit, 'layer1', costs \d+% with its head"
     ):
         Distiller(method, Classification(), models, colour_batch(4))
-    Distiller(replace(method, cost=0.9), Classification(), models, colour_batch(4))
+    images = colour_batch(4)[0]
+    student = models["student"].eval()
+    student.get_submodule("layer2").train()
+    before = [module.training for module in student.modules()]
+    replace(method, cost=0.9).networks(models, lambda model: model(images))
+    assert [module.training for module in student.modules()] == before
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert not any(module._forward_hooks for module in student.modules())

@@ -14,6 +14,7 @@ from limbeck.core.plan import Stage, Turn
 from limbeck.core.settings import settings
 from limbeck.core.task import HasRows
 from limbeck.methods.compose import Compose
+from limbeck.methods.dml import DML
 from limbeck.methods.kd import KD
 from limbeck.methods.supervised import Supervised
 from limbeck.tasks.classification import Classification
@@ -46,6 +47,13 @@ class Watching(Hint):
     def own_terms(self, nets, batch, at):
         assert at.turn == Turn("own_terms", ("student",))
         return {"seen": nets["student"](batch).output.sum() * 0}
+
+
+def test_peers_that_are_like_the_student_stay_so() -> None:
+    assert Compose(methods=(DML(peers=3, updates="simultaneous"), KD())).alike() == {
+        "peer1": "student",
+        "peer2": "student",
+    }
 
 
 def test_each_network_runs_once_and_the_label_term_is_added_once() -> None:

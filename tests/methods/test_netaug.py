@@ -297,3 +297,13 @@ def test_a_network_that_changes_at_every_step_is_not_compiled(tmp_path: Path) ->
     assert not Compose(methods=(NetAug(calibrate=16), KD())).compilable()
     with pytest.raises(TrainingError, match="networks of NetAug are others in every step"):
         fit(distiller(), Cycle([image_batch(4)]), Train(length="2 steps", compile=True), progress=False)
+
+
+def test_an_epoch_begins_once_however_its_fraction_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, calls, done = distiller(NetAug(width_until=1)), list[Any](), list[int]()
+    monkeypatch.setattr("limbeck.methods.netaug.sort_channels", lambda *given: calls.append(given))
+    for step in range(18 * 781):
+        before = len(calls)
+        list(found.turns(step, 18 * 781, epoch=step / 781))
+        done += [step] * (len(calls) - before)
+    assert done == [781 * epoch for epoch in range(1, 18)]

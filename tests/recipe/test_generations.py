@@ -107,6 +107,9 @@ def test_all_generations_are_one_ensemble(lab: Path) -> None:
     assert [run.hash for run in (one, two, three)] == [run.hash for run in chain(planned(lab / "ban.yaml"))[1:]]
     with pytest.raises(RecipeError, match=r"part: generations, but .* has no generations"):
         planned(lab / "ensemble.yaml", "models.student.from.set={generations: null, method: supervised}")
+    inside = f"models={{student: {{ensemble: [{{from: {{recipe: {lab}/ban.yaml, part: generations}}}}]}}}}"
+    with pytest.raises(RecipeError, match="not inside another one"):
+        planned(lab / "ensemble.yaml", inside)
 
 
 def test_a_chain_is_run_and_its_ensemble_delivered_exported_and_evaluated(lab: Path) -> None:
@@ -141,3 +144,15 @@ def test_an_ensemble_of_peers_says_that_it_is_not_the_student_alone(lab: Path) -
     again = run(lab / "peers.yaml")  # from files alone
     assert again.of("trained")[0].metrics == results.of("trained")[0].metrics
     assert only(lab / "runs", "peers").is_dir()
+
+
+def test_a_peer_that_is_delivered_has_its_own_name_and_size(lab: Path) -> None:
+    better = (
+        "models={student: {name: mlp, hidden: [1]}, peer1: {name: cnn, width: 4}}",
+        "method={name: dml, peers: 2}",
+    )
+    results = run(lab / "peers.yaml", *better)
+    (delivered,) = results.of("trained")
+    assert delivered.network == "cnn"
+    assert results.of("alone")[0].network == "mlp"
+    assert results.verdict().startswith("Another network than the student: ")

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from limbeck.core.errors import RecipeError
 from limbeck.methods.compose import Compose
 from limbeck.methods.kd import KD
 from limbeck.methods.supervised import Supervised
+from limbeck.models.build import build
 from limbeck.recipe import shipped
 from limbeck.recipe.models import From, Network
 from limbeck.recipe.resolve import resolve
@@ -166,3 +168,14 @@ def test_every_shipped_recipe_resolves_and_round_trips(recipe: shipped.Shipped, 
     resolved = resolve(recipe.name)
     (tmp_path / "again.yaml").write_text(json.dumps(resolved.canonical))
     assert resolve(tmp_path / "again.yaml").canonical == resolved.canonical
+
+
+def test_network_augmentation_at_the_paper_s_size_is_of_the_paper_s_network() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    recipe = resolve("imagenet/netaug").recipe
+    form, side = recipe.models["student"], recipe.data.size
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = build(form.name, form.arguments, classes=1000, channels=3, height=side, width=side)
+        network.eval()(torch.rand(1, 3, side, side))
+    assert counter.get_total_flops() / 2e6 == pytest.approx(23.5, abs=0.05)  # millions of multiply-accumulates

@@ -79,9 +79,11 @@ def check_cost(
         MethodError: even the cheapest exit costs more.
     """
     taps = (*at, deepest)
-    net = Net(network, lambda model, _: run(model), taps=taps, kind=Kind.TRAINED)
-    shapes = {path: Shape.of(tensor) for path, tensor in net.probe(None).taps.items()}
-    net.close()
+    net = Net(network, lambda model, _: run(model), taps=taps, kind=Kind.FROZEN)
+    try:
+        shapes = {path: Shape.of(tensor) for path, tensor in net.probe(None).taps.items()}
+    finally:
+        net.close()
     costs = Exits(network, heads_for(taps, shapes, net.output_shape), at=at).costs(run)
     alone = [trunk + head for trunk, head in zip(costs.trunk, costs.heads, strict=False)]
     least = min(alone) / costs.trunk[-1]

@@ -13,8 +13,8 @@ from limbeck.core.outline import grid_of
 from limbeck.core.sections import Section
 
 Size = tuple[int, int]
-_MANY = 4
-"""A map that is so many times as wide as high, and as high as it has channels, is one with channels last."""
+_TOO_WIDE = 4
+"""Features that would be a map with as many channels as rows and so many times as many columns have channels last."""
 
 
 def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
@@ -42,7 +42,7 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
 def map_size(shape: tuple[int, ...]) -> Size:
     """Height and width of `as_map`'s result; raises MethodError where there is none."""
-    if len(shape) == 4 and shape[1] == shape[2] and shape[3] >= _MANY * shape[2]:
+    if len(shape) == 4 and shape[1] == shape[2] and shape[3] >= _TOO_WIDE * shape[2]:
         raise MethodError(
             f"features of shape {shape} have their channels last, as those of Swin transformers; expected [b c h w], "
             "[b c], or tokens [b n d]: name another module"

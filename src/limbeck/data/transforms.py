@@ -18,6 +18,13 @@ from torch import Tensor
 from limbeck.core.errors import DataError, MissingPackage, close
 from limbeck.data.randomness import TRANSFORMS, random_bits
 
+_INSTEAD = {
+    "MixUp": "; mixing is `augment.mixup`",
+    "CutMix": "; mixing is `augment.cutmix`",
+    "Normalize": "; leave normalisation to the network (`normalize`)",
+}
+"""Name of a transform -> what takes its place here, for the message when it fails."""
+
 
 def built(entries: Sequence[Mapping[str, Any]]) -> list[Callable[[Tensor], Tensor]]:
     """Make the transforms that `Augment.transforms` describes.
@@ -114,10 +121,3 @@ def _applied(transform: Callable[[Tensor], Tensor], image: UInt8[Tensor, "c h w"
         raise DataError(
             f"augment.transforms: {name} fails on a uint8 image of shape {list(image.shape)}: {error}{hint}"
         ) from error
-
-
-_INSTEAD = {
-    "MixUp": "; mixing is `augment.mixup`",
-    "CutMix": "; mixing is `augment.cutmix`",
-    "Normalize": "; leave normalisation to the network (`normalize`)",
-}

@@ -138,7 +138,8 @@ class Results:
         if alone is None:
             return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
         if teacher is None and taught.cost["parameters"] != alone.cost["parameters"]:
-            which = "with" if len(taught.network.split(" or ")) == 1 else f"by {taught.network}, with up to"
+            several = len({entry.network for entry in self.of(self.taught)}) > 1
+            which = f"by {taught.network}, with up to" if several else "with"
             return (
                 f"Another network than the student: {_percent(taught)} {which} {taught.cost['flops']:,} FLOPs an image "
                 f"is delivered, and the student alone has {_percent(alone)} with {alone.cost['flops']:,}."

@@ -29,13 +29,16 @@ FAMILIES = [
     "resnet8", "wrn_16_1", "mobilenetv2", "mobilenetv2_tiny", "mcunet", "mobilenetv3_w035", "vgg8", "cnn", "mlp",
     "timm/mobilenetv2_050", "timm/mobilenetv3_small_050", "timm/tf_mobilenetv3_small_minimal_100", "timm/resnet10t",
     "torchvision/mobilenet_v2", "torchvision/mobilenet_v3_small", "torchvision/resnet18",
+    "torchvision/efficientnet_b0",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_in_its_base_configuration_either_view_is_the_given_network_and_so_is_what_comes_out(name: str) -> None:
     model = stirred(network(name)).eval()
-    wider = {"resnet18": ((1.0, 1.2), (1.0, 1.2))}.get(name.rpartition("/")[2], (WIDTHS, EXPANDS))
+    wider = dict.fromkeys(("resnet18", "efficientnet_b0"), ((1.0, 1.2), (1.0, 1.2))).get(
+        name.rpartition("/")[2], (WIDTHS, EXPANDS)
+    )
     student, wide = widen(model, widths=wider[0], expands=wider[1])
     images, _ = colour_batch(2)
     expected = model(images)

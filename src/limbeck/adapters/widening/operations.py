@@ -17,7 +17,6 @@ _SAME = frozenset(
     {
         *(
             "relu",
-            "stochastic_depth",
             "relu6",
             "leaky_relu",
             "elu",
@@ -31,7 +30,7 @@ _SAME = frozenset(
             "hardtanh",
         ),
         *("sigmoid", "tanh", "softplus", "softsign", "clamp", "clip", "neg", "abs", "exp"),
-        *("dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout"),
+        *("dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout", "stochastic_depth"),
         *("contiguous", "clone", "float", "half", "to"),
         *("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"),
         *(
