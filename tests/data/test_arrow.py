@@ -98,6 +98,23 @@ def test_a_hub_that_is_out_of_reach(root: Path, monkeypatch: pytest.MonkeyPatch)
         Datasets(path="someone/pets").load()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["a folder of data sets", "none"])
+def test_a_name_without_an_owner_is_never_asked_for_at_the_hub(
+    known: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_dataset(name: str, configuration: str | None) -> object:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset)
+    if not known:
+        monkeypatch.delenv("LIMBECK_DATA", raising=False)
+    with pytest.raises(DataError, match=r"no folder 'gone' here.* LIMBECK_DATA.* OWNER/NAME"):
+        Datasets(path="gone").load()
+    with pytest.raises(DataError, match="OWNER/NAME"):
+        Datasets(path="gone").fingerprint()
+
+
 def test_a_configuration_is_a_sub_folder(root: Path) -> None:
     assert len(Datasets(path="pets", configuration="data", validation=0).load().train) == 20
     with pytest.raises(DataError, match="has no folder 'other'"):

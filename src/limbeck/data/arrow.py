@@ -26,8 +26,8 @@ class Datasets(Pictures):
     """A folder or file of tables, or the name of a set on the hub.
 
     A local path is looked for as it is, then below root. Splits come from the names of the files or of their folders; a
-    folder written by `save_to_disk` works too. Anything else is taken for a hub name and needs the network once; a set
-    that brings its own code is refused by `datasets`.
+    folder written by `save_to_disk` works too. Anything else of the form OWNER/NAME is taken for a hub name and needs
+    the network once; a set that brings its own code is refused by `datasets`.
 
     Args:
         path: what to load.
@@ -118,6 +118,12 @@ class Datasets(Pictures):
         if place is None:
             if given.is_absolute() or self.path.startswith(".") or given.suffix in (".parquet", ".arrow"):
                 raise DataError(f"data.path {self.path} does not exist; looked at {', '.join(map(str, places))}")
+            if len(given.parts) == 1:
+                # the hub would be asked several times, and in vain: every set there has an owner
+                raise DataError(
+                    f"there is no folder {self.path!r} here, nor below the folder of data sets. Set data.root, or the "
+                    "variable LIMBECK_DATA, to the folder that holds it; a set on the hub is called OWNER/NAME"
+                )
             return None
         if self.configuration is None:
             return place

@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, as a sentence that can be false.
+    """What the paper says, or left open, as a sentence that can be false.
 
     Args:
         text: the sentence.
