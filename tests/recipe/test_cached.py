@@ -71,7 +71,10 @@ def test_faster_steps_that_are_asked_for_are_in_the_hash_and_defaults_are_not(la
     def hash_of(*overrides: str) -> str:
         return experiment(lab / "kd.yaml", overrides, root=lab / "runs").runs[0].hash
 
-    same = ("train.channels_last=null", "train.compile=false", "train.max_norm=null", "train.reuse_memory=false")
+    same = (
+        *("train.channels_last=null", "train.compile=false", "train.max_norm=null", "train.decay=all"),
+        "train.reuse_memory=false",
+    )
     assert {hash_of(one) for one in same} == {hash_of()}
     other = ("train.channels_last=true", "train.compile=true", "train.compile=reduce-overhead")
     assert len({hash_of(), *map(hash_of, other)}) == 4

@@ -64,6 +64,7 @@ CHANGES = [
     "train.precision=bf16",
     "train.clip=1.0",
     "train.max_norm=2.0",
+    "train.decay=matrices",
     "train.accumulate=2",
     "train.ema=0.9",
     "train.evaluate=2 epochs",

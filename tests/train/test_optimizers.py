@@ -65,6 +65,40 @@ def test_all_paths_with_optimisers_of_their_own_leave_none_shared() -> None:
     assert type(own) is torch.optim.Adam
 
 
+@pytest.mark.parametrize("description", [SGD(lr=0.1, momentum=0, weight_decay=0.5), AdamW(lr=0.1, weight_decay=0.5)])
+def test_without_a_gradient_only_matrices_decay(description: SGD | AdamW) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Flatten())
+    network.append(torch.nn.Linear(2, 2))
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    group = {"params": list(network.parameters()), "path": "student", "rate": 0.5}
+    (made,) = make_optimizers([group], description, {}, decay="matrices")
+    assert [(part["path"], part["base_lr"], part["weight_decay"]) for part in made.param_groups] == [
+        ("student", 0.05, 0.5),
+        ("student", 0.05, 0.0),
+    ]
+    for value in network.parameters():
+        value.grad = torch.zeros_like(value)
+    made.step()
+    for name, value in network.named_parameters():
+        kept = 1 - 0.05 * 0.5 if value.ndim > 1 else 1.0
+        torch.testing.assert_close(value, before[name] * kept, msg=name)
+
+
+def test_paths_without_matrices_or_vectors_stay_one_group_and_own_optimisers_keep_both_parts() -> None:
+    matrix, vector = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+    given = [
+        {"params": [vector], "path": "student.bias", "rate": 1.0},
+        {"params": [matrix, parameter()], "path": "adapters", "rate": 1.0},
+        {"params": [torch.nn.Parameter(torch.ones(2, 2))], "path": "student", "rate": 1.0},
+    ]
+    shared, own = make_optimizers(given, SGD(weight_decay=0.1), {"adapters": Adam(weight_decay=0.2)}, decay="matrices")
+    assert [(part["path"], part["weight_decay"]) for part in shared.param_groups] == [
+        ("student.bias", 0.0),
+        ("student", 0.1),
+    ]
+    assert [(part["path"], part["weight_decay"]) for part in own.param_groups] == [("adapters", 0.2), ("adapters", 0.0)]
+
+
 def test_a_path_that_no_stage_trains_is_refused() -> None:
     check_groups(["student", "adapters"], {"adapters": SGD()})
     with pytest.raises(MethodError, match=r"'adapter' is no trained path of this method; close: adapters"):

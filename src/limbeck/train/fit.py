@@ -229,7 +229,8 @@ class _Loop:
 
     def _make_optimizers(self, stage: Stage, states: list[Any] | None) -> list[Any]:
         groups = self.distiller.param_groups(stage)
-        optimizers: list[Any] = list(make_optimizers(groups, self.settings.optimizer, self.settings.groups))
+        settings = self.settings
+        optimizers: list[Any] = make_optimizers(groups, settings.optimizer, settings.groups, decay=settings.decay)
         if self.settings.precision == "fp16":  # only then is Accelerate's wrapper needed: it owns the loss scaling
             optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers]
         for optimizer, state in zip(optimizers, states or (), strict=states is not None):

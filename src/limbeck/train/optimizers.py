@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -16,7 +16,11 @@ Description = SGD | Adam | AdamW | RMSprop | LARS | LAMB
 
 
 def make_optimizers(
-    groups: Sequence[dict[str, Any]], description: Description, own: Mapping[str, Description]
+    groups: Sequence[dict[str, Any]],
+    description: Description,
+    own: Mapping[str, Description],
+    *,
+    decay: Literal["all", "matrices"] = "all",
 ) -> list[torch.optim.Optimizer]:
     """The optimisers of a stage.
 
@@ -24,13 +28,26 @@ def make_optimizers(
         groups: of `Distiller.param_groups`: `params`, `path`, `rate`.
         description: of the optimiser of all groups that have none of their own.
         own: trained path -> description.
+        decay: whether weight decay falls on all parameters or on those of two axes and more; then a group with others
+            becomes two, the second without decay.
 
     Raises:
         MissingPackage: LARS or LAMB without timm.
     """
+    if decay == "matrices":
+        groups = [part for group in groups for part in _vectors_apart(group)]
     shared = [group for group in groups if group["path"] not in own]
     optimizers = [_make(shared, description)] if shared else []
-    return optimizers + [_make([group], own[group["path"]]) for group in groups if group["path"] in own]
+    apart = dict.fromkeys(group["path"] for group in groups if group["path"] in own)
+    return optimizers + [_make([group for group in groups if group["path"] == path], own[path]) for path in apart]
+
+
+def _vectors_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group as up to two: matrices and kernels; and what has at most one axis, without decay."""
+    matrices = [parameter for parameter in group["params"] if parameter.ndim > 1]
+    vectors = [parameter for parameter in group["params"] if parameter.ndim <= 1]
+    parts = [{**group, "params": matrices}, {**group, "params": vectors, "weight_decay": 0.0}]
+    return [part for part in parts if part["params"]]
 
 
 def match_layout(optimizer: torch.optim.Optimizer) -> None:

@@ -237,6 +237,8 @@ class Train:
         optimizer: made afresh for every stage.
         schedule: of the learning rate, over each stage.
         groups: trained path (`adapters.critic`, `student.head`) -> an optimiser of its own.
+        decay: what the optimisers' weight decay falls on: all parameters; or matrices, those of two axes and more, so
+            neither biases nor the scales and shifts of normalisations.
         precision: fp32; bf16 (autocast, weights stay in float32); fp16 (autocast and loss scaling, GPU only).
         channels_last: whether weights of convolutions lie with channels last; absent = in networks that have some.
         compile: networks by `torch.compile`, taps included; or a mode of it, such as reduce-overhead (CUDA graphs).
@@ -258,6 +260,7 @@ class Train:
     optimizer: Optimizer = SGD()
     schedule: Schedule = Cosine()
     groups: dict[str, Optimizer] = Field(default_factory=dict)
+    decay: Literal["all", "matrices"] = "all"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool | None = None
     compile: Compile = False
@@ -277,5 +280,5 @@ class Train:
 NOT_DETERMINING = ("checkpoint", "log", "trackers", "reuse_memory")
 """Fields of `Train` that do not change what is trained."""
 
-LATER = {"channels_last": None, "compile": False, "max_norm": None, "teacher_outputs": Live()}
+LATER = {"channels_last": None, "compile": False, "decay": "all", "max_norm": None, "teacher_outputs": Live()}
 """Fields that came later, with what stood for them before: at that value they are not part of a run's hash."""
