@@ -126,7 +126,7 @@ def prepare(case: Case, size: Size, folder: Path, *, seed: int = SEED, teachers:
     _write_images(dataset, folder / "images.npz")
     _write_job(case, size, dataset, folder / "job.json", seed=seed)
     torch.manual_seed(seed)
-    save_weights(_network(case.student, dataset).network, folder / "student.safetensors")
+    save_weights(network_of(case.student, dataset).network, folder / "student.safetensors")
     _train_teacher(case, size, folder, teachers or folder / "teacher")
     models = {role: {**form, "weights": str(folder / f"{role}.safetensors")} for role, form in case.roles.items()}
     method = {"name": "kd", "temperature": SETTINGS["temperature"], "hard_weight": SETTINGS["hard_weight"]}
@@ -224,14 +224,15 @@ def _shape(dataset: Dataset) -> dict[str, int]:
     return {"channels": dataset.channels, "height": dataset.height, "width": dataset.width}
 
 
-def _network(form: Mapping[str, Any], dataset: Dataset) -> Bridge:
+def network_of(form: Mapping[str, Any], dataset: Dataset) -> Bridge:
+    """A network with fresh weights, behind the data set's normalisation."""
     plain = build(form["name"], _arguments(form), classes=len(dataset.classes), **_shape(dataset))
     return Bridge(plain, mean=dataset.mean, std=dataset.std)
 
 
 def tested(form: Mapping[str, Any], weights: Path, dataset: Dataset) -> float:
     """Accuracy on the test split of what a process delivered."""
-    network = _network(form, dataset)
+    network = network_of(form, dataset)
     load_weights(network.network, weights)
     assert dataset.test is not None
     found = predict(network, evaluation_batches(dataset.test))

@@ -10,6 +10,8 @@ from limbeck.adapters.maxout import Maxout
 from limbeck.adapters.regressor import Activation, ConvolutionalRegressor, Regressor, activation_for
 from limbeck.core.errors import MethodError
 from limbeck.core.method import Shape
+from limbeck.core.net import Kind, Net
+from limbeck.models.fitnet import maxout_mnist
 
 FORMS = [(2, 3, 8, 6), (2, 3, 2, 2), (2, 17, 3), (2, 3)]
 """Maps, tokens and vectors, all with three channels."""
@@ -82,10 +84,29 @@ def test_the_activation_is_the_last_step() -> None:
 )
 def test_auto_follows_the_layer_and_what_it_gives(module: nn.Module, lowest: float, expected: Activation) -> None:
     shape = Shape.of(torch.tensor([lowest, 2.0]))
-    assert activation_for("auto", module, shape) == expected
+    assert activation_for("auto", around(module), "0", shape) == expected
+
+
+def around(module: nn.Module) -> Net:
+    return Net(nn.Sequential(module), lambda network, batch: network(batch), taps=["0"], kind=Kind.FROZEN)
+
+
+def test_auto_looks_through_sequences_and_pooling_and_not_at_what_comes_before_an_input() -> None:
+    signed = Shape.of(torch.tensor([-1.0, 2.0]))
+    layer = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(Maxout(2), nn.MaxPool2d(2)), nn.AvgPool2d(2))
+    assert activation_for("auto", around(layer), "0", signed) == "maxout"
+    assert activation_for("auto", around(nn.Sequential(Maxout(2), nn.Conv2d(2, 2, 1))), "0", signed) == "none"
+    assert activation_for("auto", around(nn.Sequential(nn.MaxPool2d(2))), "0", signed) == "none"
+    assert activation_for("auto", around(Maxout(2)), "0:input", signed) == "none"
+
+
+def test_the_hint_of_the_paper_s_teacher_has_a_maxout_regressor() -> None:
+    signed = Shape.of(torch.tensor([-1.0, 2.0]))
+    network = Net(maxout_mnist(classes=10), lambda one, batch: one(batch), taps=["layer2"], kind=Kind.FROZEN)
+    assert activation_for("auto", network, "layer2", signed) == "maxout"
 
 
 @pytest.mark.parametrize("asked", ["relu", "maxout", "none"])
 def test_what_is_asked_for_wins(asked: Activation) -> None:
     for module, lowest in ((Maxout(2), -1.0), (nn.ReLU(), 0.0)):
-        assert activation_for(asked, module, Shape.of(torch.tensor([lowest]))) == asked
+        assert activation_for(asked, around(module), "0", Shape.of(torch.tensor([lowest]))) == asked

@@ -11,6 +11,8 @@ from limbeck.adapters.maps import as_map, map_channels, map_size, resized
 from limbeck.adapters.maxout import Maxout
 from limbeck.core.errors import MethodError
 from limbeck.core.method import Shape
+from limbeck.core.net import Net
+from limbeck.core.taps import TapPath
 
 Activation = Literal["auto", "relu", "maxout", "none"]
 """The non-linearity of the layer that gives the hint; `auto`: see `activation_for`."""
@@ -69,22 +71,31 @@ class ConvolutionalRegressor(nn.Module):
         return self.activation(self.convolution(as_map(features)))
 
 
-def activation_for(asked: Activation, module: nn.Module, shape: Shape) -> Activation:
-    """The non-linearity of a regressor towards a module's output.
+def activation_for(asked: Activation, teacher: Net, tap: str, shape: Shape) -> Activation:
+    """The non-linearity of a regressor towards a hint.
 
-    `auto`: maxout towards a maxout layer, ReLU towards features that are nowhere negative on the example, otherwise
-    none, because a ReLU could never give what is negative.
+    `auto`: maxout towards what a maxout layer gives, perhaps pooled; ReLU towards features that are nowhere negative on
+    the example; otherwise none, because a ReLU could never give what is negative.
 
     Args:
         asked: by the user.
-        module: gives the hint.
-        shape: of its output.
+        teacher: gives the hint.
+        tap: of the hint.
+        shape: of the hint.
     """
     if asked != "auto":
         return asked
-    if isinstance(module, Maxout):
+    if not TapPath.parse(tap).takes_input and isinstance(_last_layer(teacher.at(tap)), Maxout):
         return "maxout"
     return "relu" if shape.nonnegative else "none"
+
+
+def _last_layer(module: nn.Module) -> nn.Module | None:
+    """The last layer of a sequence that does more than pool."""
+    if not isinstance(module, nn.Sequential):
+        return module
+    parts = [part for part in module if "pooling" not in type(part).__module__]
+    return _last_layer(parts[-1]) if parts else None
 
 
 def _layers(

@@ -91,7 +91,7 @@ class FitNets(Method):
         check_maps(self.tapped(), shapes)
         student, teacher = shapes["student"][self.pair.student], shapes["teacher"][self.pair.teacher]
         kind = ConvolutionalRegressor if self.regressor == "convolution" else Regressor
-        activation = activation_for(self.activation, nets["teacher"].at(self.pair.teacher), teacher)
+        activation = activation_for(self.activation, nets["teacher"], self.pair.teacher, teacher)
         return {"regressor": kind(student, teacher, activation=activation)}
 
     def plan(self) -> Sequence[Stage]:

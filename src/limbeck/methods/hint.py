@@ -63,7 +63,7 @@ class Hint(Paired):
         made: dict[str, nn.Module] = {}
         for number, pair in enumerate(self.pairs):
             student, teacher = shapes["student"][pair.student], shapes["teacher"][pair.teacher]
-            activation = activation_for(self.activation, nets["teacher"].at(pair.teacher), teacher)
+            activation = activation_for(self.activation, nets["teacher"], pair.teacher, teacher)
             made[f"regressor{number}"] = Regressor(student, teacher, activation=activation)
         return made
 

@@ -1,8 +1,9 @@
 """Fast optimisation and network minimisation on CIFAR-10.
 
 A 26-layer teacher is trained. Students of its kind learn its flows for a third of its epochs and then the labels for
-another third; they are compared with students that have that last third only. With the teacher's channels shuffled for
-each student, students differ more from each other, which an ensemble of them shows. A student of 8 layers is reported.
+another third. They are compared with students that have that last third only, with those that spend the flows' third on
+labels too, and with those that have a full training. With the teacher's channels shuffled for each student, students
+differ more from each other, which an ensemble of them shows. A student of 8 layers is reported.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import better, no_worse, shown
 from limbeck.reproduce.ensembles import mean_of
-from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
-from limbeck.reproduce.fsp2017.setting import PAPER, Size, cifar10, notes, recipe, size_of
+from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
+from limbeck.reproduce.fsp2017.setting import PAPER, TEACHER_SEED, Size, cifar10, notes, recipe, size_of
 from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BIG, SMALL = {"name": "resnet26"}, {"name": "resnet8"}
-TEACHER = {"from": {"recipe": "teacher.yaml", "seed": 0}}
+TEACHER = {"from": {"recipe": "teacher.yaml", "seed": TEACHER_SEED}}
 LABELS: Mapping[str, str] = {
-    "teacher": "26 layers, full training",
+    "teacher": "26 layers, the teacher",
+    "full": "26 layers, full training",
     "short": "26 layers, a third of it",
+    "longer": "26 layers, two thirds of it",
     "flow": "26 layers, flows, then a third of it",
     "shuffled": "the same, the teacher's channels shuffled",
     "small": "8 layers, full training",
@@ -35,14 +38,9 @@ LABELS: Mapping[str, str] = {
     "small-flow": "8 layers, flows",
 }
 PUBLISHED: Mapping[str, str] = {
-    "teacher": "91.75 %",
+    "full": "91.75 %",
     "flow": "92.14 %",
-    "small": "87.91 %",
-    "small-hints": "88.57 %",
-    "small-flow": "88.70 %",
 }
-SOONER = 0.5
-"""Of a training's steps: within so many the initialised student shall be where the other one ends."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,16 @@ class FspCifar10:
     paper: str = f"{PAPER}, sections 4.1 and 4.2"
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
-        """Every network once per seed; all students have the first seed's teacher."""
+        """One teacher; every other network once per seed."""
         size = size_of(scale)
         data, half = cifar10(size), {"name": "fsp", "flow_share": 0.5}
         whole = {"name": "fsp", "flow_share": 0.25}
         small = {"name": "fitnets", "hint_share": 0.25}
         return (
-            Asked("teacher", recipe("teacher", data, BIG, size.whole), seeds=tuple(sorted({0, *scale.seeds}))),
+            Asked("teacher", recipe("teacher", data, BIG, size.whole), seeds=(TEACHER_SEED,)),
+            Asked("full", recipe("full", data, BIG, size.whole)),
             Asked("short", recipe("short", data, BIG, size.short)),
+            Asked("longer", recipe("longer", data, BIG, size.twice)),
             Asked("flow", recipe("flow", data, BIG, size.twice, method=half, teacher=TEACHER)),
             Asked(
                 "shuffled", recipe("shuffled", data, BIG, size.twice, method={**half, "shuffle": True}, teacher=TEACHER)
@@ -71,9 +71,9 @@ class FspCifar10:
         )
 
     def judge(self, done: Done, scale: Scale) -> Outcome:
-        """Accuracies, and how soon they are reached."""
+        """Accuracies after as many, after more, and after all steps."""
         errors = {label: Errors.of(done.of(label)) for label in LABELS}
-        together = {label: _ensemble(done.of(label)) for label in ("teacher", "flow", "shuffled")}
+        together = {label: _ensemble(done.of(label)) for label in ("full", "flow", "shuffled")}
         members = len(done.of("flow"))
         lines = (
             *(
@@ -82,18 +82,27 @@ class FspCifar10:
             ),
             *(
                 Line(f"ensemble of {members}, {LABELS[label]}: test accuracy", paper, shown(together[label]))
-                for label, paper in (("teacher", "93.48 %"), ("flow", "93.26 %"), ("shuffled", "–"))
+                for label, paper in (("full", "93.48 %"), ("flow", "–"), ("shuffled", "–"))
                 if members > 1
             ),
         )
         claims = [
             better(errors["flow"], errors["short"], "After equally many steps on labels, flows make it better"),
-            _sooner(done),
+            no_worse(
+                errors["flow"],
+                errors["full"],
+                "After flows, a third of the steps on labels is not clearly worse than all of them",
+            ),
+            better(errors["flow"], errors["longer"], "Flows are worth more than as many further steps on labels"),
         ]
         if members > 1:
             text = "An ensemble of students with shuffled channels is not clearly worse than one of students without"
             claims.append(no_worse(together["shuffled"], together["flow"], text))
-        small = "the small student is reported, not promised: elsewhere it gained and lost up to half a point"
+        small = (
+            "the small student is reported, not promised: elsewhere it gained and lost up to half a point; FitNets "
+            "learns its hints at the full rate, flows are learnt at a hundredth of it; the paper's figures for the "
+            "small student, and for ensembles as they are made here, could not be verified"
+        )
         return Outcome(lines, tuple(claims), (_curves(done, scale), _bars(errors)), (*notes(scale), small))
 
 
@@ -117,24 +126,9 @@ def curve(one: Finished, stage: str) -> list[tuple[int, float]]:
     ]
 
 
-def _sooner(done: Done) -> Claim:
-    """When a student with flows is as good on the held-out images as the other one at its end, seed by seed."""
-    shares = []
-    for with_flows, without in zip(done.of("flow"), done.of("short"), strict=True):
-        points, goal = curve(with_flows, "task"), curve(without, "main")[-1][1]
-        reached = [step for step, accuracy in points if accuracy >= goal]
-        shares.append(reached[0] / points[-1][0] if reached else float("inf"))
-    shown = ", ".join("never" if share == float("inf") else f"{share:.0%}" for share in shares)
-    return Claim(
-        f"With flows the other one's final accuracy is reached within {SOONER:.0%} of the steps",
-        max(shares) <= SOONER,
-        f"reached after {shown} of the steps on labels, seed by seed, on the images held out",
-    )
-
-
 def _curves(done: Done, scale: Scale) -> Picture:
     def draw(axes: Axes) -> None:
-        for label, stage, colour in (("short", "main", BAD), ("flow", "task", GOOD), ("teacher", "main", MUTED)):
+        for label, stage, colour in (("short", "main", BAD), ("flow", "task", GOOD), ("full", "main", MUTED)):
             for one in done.of(label):
                 points = curve(one, stage)
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, alpha=0.8)
@@ -147,7 +141,7 @@ def _curves(done: Done, scale: Scale) -> Picture:
 
 def _bars(errors: Mapping[str, Errors]) -> Picture:
     def draw(axes: Axes) -> None:
-        colours = {"teacher": MUTED, "short": BAD, "flow": GOOD, "shuffled": GOOD, "small": BAD}
+        colours = {"short": BAD, "longer": BAD, "flow": GOOD, "shuffled": GOOD, "small": BAD}
         for place, (label, found) in enumerate(errors.items()):
             accuracy, colour = 100 * (1 - found.rate), colours.get(label, INK)
             axes.errorbar(place, accuracy, 100 * found.noise / found.images, color=colour, marker="o", capsize=4)

@@ -2,7 +2,8 @@
 
 Both ways between CIFAR-10 and 100 classes of Tiny ImageNet at the same size. The student has 20 layers and learns the
 teacher's flows on its own images. It is compared with a student that has as many steps on labels from random weights,
-and with the teacher itself, fine-tuned: its weights, a new classifier, as many steps.
+with one that spends the flows' steps on labels too, and with the teacher itself, fine-tuned: its weights, a new
+classifier, as many steps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
-from limbeck.reproduce.fsp2017.setting import PAPER, Size, cifar10, hundred, notes, recipe, size_of
+from limbeck.reproduce.fsp2017.setting import PAPER, TEACHER_SEED, Size, cifar10, hundred, notes, recipe, size_of
 from limbeck.sweep.finished import Done
 from limbeck.sweep.planning import Asked
 
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 
 DATA: Mapping[str, Callable[[Size], dict[str, Any]]] = {"cifar10": cifar10, "hundred": hundred}
 NAMES = {"cifar10": "CIFAR-10", "hundred": "100 classes"}
-WAYS = {"alone": "random weights", "flow": "flows first", "tuned": "the teacher, fine-tuned"}
-_COLOURS = {"alone": BAD, "flow": GOOD, "tuned": INK}
+WAYS = {
+    "alone": "random weights",
+    "longer": "random weights, twice as many steps",
+    "flow": "flows first",
+    "tuned": "the teacher, fine-tuned",
+}
+_COLOURS = {"alone": BAD, "longer": BAD, "flow": GOOD, "tuned": INK}
 
 
 @dataclass(frozen=True)
 class FspTransfer:
-    """A teacher and three students for each direction."""
+    """A teacher and four students for each direction."""
 
     title: str = "Flows of a teacher of another data set help a student."
     paper: str = f"{PAPER}, section 4.3"
@@ -40,16 +46,20 @@ class FspTransfer:
         size = size_of(scale)
         asked = [
             Asked(
-                f"teacher-{name}", recipe(f"teacher-{name}", data(size), {"name": "resnet32"}, size.whole), seeds=(0,)
+                f"teacher-{name}",
+                recipe(f"teacher-{name}", data(size), {"name": "resnet32"}, size.whole),
+                seeds=(TEACHER_SEED,),
             )
             for name, data in DATA.items()
         ]
         for source, target in _directions():
-            data, before = DATA[target](size), {"recipe": f"teacher-{source}.yaml", "head": "refitted"}
+            data = DATA[target](size)
+            before = {"recipe": f"teacher-{source}.yaml", "seed": TEACHER_SEED, "head": "refitted"}
             flows = {"name": "fsp", "flow_share": 0.5}
             student = {"name": "resnet20"}
             asked += [
                 Asked(f"alone-{target}", recipe(f"alone-{target}", data, student, size.short)),
+                Asked(f"longer-{target}", recipe(f"longer-{target}", data, student, size.twice)),
                 Asked(
                     f"flow-{target}",
                     recipe(f"flow-{target}", data, student, size.twice, method=flows, teacher={"from": before}),
@@ -75,10 +85,14 @@ class FspTransfer:
         claims = tuple(
             better(
                 errors[target, "flow"],
-                errors[target, "alone"],
-                f"From {NAMES[source]} to {NAMES[target]}: after equally many steps on labels, flows make it better",
+                errors[target, control],
+                f"From {NAMES[source]} to {NAMES[target]}: {text}",
             )
             for source, target in _directions()
+            for control, text in (
+                ("alone", "after equally many steps on labels, flows make it better"),
+                ("longer", "flows are worth more than as many further steps on labels"),
+            )
         )
         other = "the paper transfers from ImageNet to birds, with a 34-layer teacher; its figures could not be read"
         return Outcome(lines, claims, (_bars(errors),), (*notes(scale), other))

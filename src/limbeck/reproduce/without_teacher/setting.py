@@ -41,8 +41,8 @@ class Size:
     epochs: int
 
 
-FULL = Size(images=10_000, epochs=20)
-QUICK = Size(images=3_000, epochs=6)
+FULL = Size(images=4_000, epochs=50)
+QUICK = Size(images=2_000, epochs=9)
 
 
 def size_of(scale: Scale) -> Size:
