@@ -59,13 +59,21 @@ def test_modules_with_their_shapes_and_a_proposal(place: Path, capsys: pytest.Ca
     assert "Teacher: cnn, 94,186 parameters" in teacher
     assert student.startswith("cnn, 1,702 parameters")
     assert "what `taps: auto` takes" in shown
-    (proposal,) = proposals(shown)
+    proposal, sections = proposals(shown)
     assert yaml.safe_load(proposal) == {"taps": PAIRS}
+    assert "`fitnets` takes one pair, `taps: {student: layer2, teacher: layer2}`" in shown
+    ends = [[f"layer{n}.conv", f"layer{n}"] for n in (1, 2, 3)]
+    assert yaml.safe_load(sections) == {"taps": [{"student": pair, "teacher": pair} for pair in ends]}
+
+
+def test_an_ensemble_is_called_what_it_was_given_as(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert limbeck("taps", "{ensemble: [cnn, cnn]}", "cnn") == 1
+    assert "the teacher '{ensemble: [cnn, cnn]}': an ensemble can teach" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_recipe_takes_what_was_printed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert limbeck("taps", "{name: cnn, width: 6}", "{name: cnn, width: 4}") == 0
-    (proposal,) = proposals(capsys.readouterr().out)
+    proposal, _ = proposals(capsys.readouterr().out)
     indented = "\n".join(f"  {line}" for line in proposal.splitlines())
     write(place, {"hint.yaml": f"{HINT}method:\n  name: hint\n{indented}\n"})
     assert limbeck("check", "hint.yaml") == 0
@@ -79,7 +87,7 @@ def test_it_proposes_what_auto_takes(place: Path, capsys: pytest.CaptureFixture[
     """Also where depths differ: a third layer pairs with the last of its size, not with its number."""
     deep = "{name: cnn, width: 6, depth: 5}"
     assert limbeck("taps", deep, "{name: cnn, width: 4}") == 0
-    (proposal,) = proposals(capsys.readouterr().out)
+    proposal, _ = proposals(capsys.readouterr().out)
     assert yaml.safe_load(proposal) == {"taps": [*PAIRS[:2], {"student": "layer3", "teacher": "layer5"}]}
     write(place, {"deep.yaml": f"extends: cnn.yaml\nmodels: {{student: {deep}}}\n"})
     write(place, {"auto.yaml": HINT.replace("wider", "deep") + "method: {name: hint, taps: auto}\n"})
@@ -107,7 +115,7 @@ def test_without_weights_it_says_whose_are_missing(
     shown = capsys.readouterr().out
     assert lacking in shown
     assert "CKA" not in shown
-    assert len(proposals(shown)) == 1
+    assert len(proposals(shown)) == 2  # by stage, and the sections of flows
     assert sorted(place.rglob("*")) == before  # nothing was trained
 
 
@@ -124,7 +132,7 @@ def test_trained_networks_are_compared_by_what_they_see(place: Path, capsys: pyt
     values = [[float(cell) for cell in row] for row in found.values()]
     assert all(0 <= value <= 1 for row in values for value in row)
     assert len({value for row in values for value in row}) > 6
-    by_stage, by_sight = (yaml.safe_load(text)["taps"] for text in proposals(shown))
+    by_stage, _, by_sight = (yaml.safe_load(text)["taps"] for text in proposals(shown))
     assert by_stage == PAIRS
     assert [pair["student"] for pair in by_sight] == list(found)
 
@@ -138,7 +146,7 @@ def test_a_network_is_most_like_itself(place: Path, capsys: pytest.CaptureFixtur
     _, table = shown.split("Linear CKA, rows of the student")
     values = {row[0]: row[1:] for row in rows(table) if len(row) == 5}
     assert [values[f"layer{n}"][n - 1] for n in (1, 2, 3)] == ["1.00"] * 3
-    assert yaml.safe_load(proposals(shown)[1]) == {"taps": PAIRS}
+    assert yaml.safe_load(proposals(shown)[2]) == {"taps": PAIRS}
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,24 @@ def test_after_close_the_networks_are_the_users_own_again() -> None:
     assert not any(module._forward_hooks for model in models.values() for module in model.modules())
 
 
+@pytest.mark.parametrize(
+    "taps",
+    [
+        (Pair(student="5", teacher="5"), Pair(student="2", teacher="2")),  # from deep to shallow
+        (Pair(student="2", teacher="nowhere"),),
+        (Pair(student="nowhere", teacher="2"),),
+    ],
+)
+def test_what_cannot_be_built_leaves_the_networks_as_they_came(taps: tuple[Pair, ...]) -> None:
+    models = pair()
+    models["teacher"].train()
+    with pytest.raises((MethodError, TapError)):
+        distiller(SimilarityPreserving(taps=taps), models)
+    assert models["teacher"].training
+    assert all(parameter.requires_grad for model in models.values() for parameter in model.parameters())
+    assert not any(module._forward_hooks for model in models.values() for module in model.modules())
+
+
 def test_gather_is_the_identity_on_one_process() -> None:
     tensor = torch.ones(2)
     assert distiller(KD()).gather(tensor) is tensor

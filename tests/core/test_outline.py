@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from limbeck.adapters.maxout import Maxout
 from limbeck.core.bridge import Bridge
-from limbeck.core.net import digest
-from limbeck.core.outline import Outline, grid_of, outline
+from limbeck.core.net import Kind, Net, digest
+from limbeck.core.outline import Outline, channels_last, grid_of, outline
+from limbeck.models.build import build
 from little import conv_net, image_batch
 from little_vision import colour_batch, network, vit
 
@@ -203,3 +204,40 @@ def test_a_module_that_runs_twice_does_not_lend_its_number_to_the_next() -> None
     numbers = {unit.path: unit.tensor for unit in found.units}
     assert numbers["relu"] != numbers["three"]
     assert found.first_layer(found.stages[-1]).path == "relu"
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnet18"])
+def test_what_is_changed_in_place_afterwards_is_left_out(name: str) -> None:
+    """The ReLU after the first BatchNorm works in place, and every block adds to its last BatchNorm's output."""
+    model = build(name, {}, classes=10, channels=3, height=64, width=64)
+    found = outline(model, lambda net: net(torch.rand(2, 3, 64, 64)))
+    paths = [unit.path for unit in found.units] + [unit.path for inside in found.inside.values() for unit in inside]
+    assert "bn1" not in paths
+    assert not [path for path in paths if path.endswith("bn2")]
+    assert [unit.path for unit in found.stages][1:] == ["layer1", "layer2", "layer3", "layer4"]
+    Net(model, lambda net, images: net(images), taps=paths, kind=Kind.FROZEN).probe(torch.rand(2, 3, 64, 64))
+
+
+def test_the_first_layer_can_be_tapped() -> None:
+    model = build("torchvision/vgg11", {}, classes=10, channels=3, height=64, width=64)
+    found = outline(model, lambda net: net(torch.rand(2, 3, 64, 64)))
+    firsts = [found.first_layer(stage) for stage in found.stages]
+    taps = [unit.path for unit in firsts if unit is not None]
+    assert len(taps) >= 4
+    Net(model, lambda net, images: net(images), taps=taps, kind=Kind.FROZEN).probe(torch.rand(2, 3, 64, 64))
+
+
+def test_features_of_a_square_image_with_channels_last_are_no_maps() -> None:
+    class Last(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.permute(0, 2, 3, 1)
+
+    model = nn.Sequential(nn.Conv2d(3, 12, 1), Last(), nn.LayerNorm(12))
+    square = outline(model, lambda net: net(torch.rand(2, 3, 8, 8)))
+    assert [unit.path for unit in square.units] == ["0"]
+    # of another image it could be a map, of 8 channels and 8 rows
+    assert [unit.path for unit in outline(model[1:], lambda net: net(torch.rand(2, 12, 8, 9))).units] == ["1", "2"]
+    assert channels_last((2, 8, 8, 12), square=True)
+    assert not channels_last((2, 8, 8, 12))
+    assert channels_last((2, 8, 8, 32))
+    assert not channels_last((2, 8, 8, 8), square=True)

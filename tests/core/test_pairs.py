@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pydantic import ValidationError
 from torch import nn
 
 from limbeck.core.errors import MethodError
-from limbeck.core.pairs import Pair, Paired, check_deepest, ends_of_stages, known, proposed
+from limbeck.core.pairs import Pair, Paired, check_deepest, ends_of_stages, known, middle, proposed
+from limbeck.models.build import build
 from little import conv_net, image_batch
 from little_vision import colour_batch, network, vit
 
@@ -48,6 +50,23 @@ def test_with_fewer_than_two_equal_strides_the_deepest_stages_belong_together() 
     # Strides 1, 4, 16 and 1, 2: only the first is equal.
     assert found(strided(1, 4, 4), strided(1, 2)) == [("1", "0"), ("2", "1")]
     assert found(strided(1, 2), strided(1, 4, 4)) == [("0", "1"), ("1", "2")]
+
+
+def test_strides_need_not_be_equal_to_the_pixel() -> None:
+    """Layers without padding: maps of 32, 15 and 7 places against 32, 16 and 8."""
+    unpadded = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 3, stride=2), nn.Conv2d(2, 2, 3, stride=2))
+    assert found(strided(1, 2, 2), unpadded) == [("0", "0"), ("1", "1"), ("2", "2")]
+    # 32, 31 and 15 against 32 and 16: no layer is taken twice, and the nearest one is taken
+    twice = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 2), nn.Conv2d(2, 2, 3, stride=2))
+    assert found(twice, strided(1, 2)) == [("0", "0"), ("2", "1")]
+
+
+def test_the_middle_pair_of_the_networks_of_fitnets_is_the_paper_s() -> None:
+    """Layer 4 of the student and layer 2 of the teacher, before their pooling."""
+    names = {"student": "fitnet_mnist", "teacher": "maxout_mnist"}
+    models = {role: build(name, {}, classes=10, channels=1, height=28, width=28) for role, name in names.items()}
+    pairs = proposed(models, lambda net: net(torch.rand(2, 1, 28, 28)))
+    assert middle(pairs) == Pair(student="layer4.maxout", teacher="layer2.maxout")
 
 
 def test_a_transformer_is_cut_into_as_many_parts_as_the_other_network_has_stages() -> None:

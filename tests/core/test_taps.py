@@ -137,6 +137,13 @@ def test_a_module_that_runs_twice_is_recorded_at_its_last_run() -> None:
     assert torch.equal(recorded(model, ["0"], x)["0"], layer(layer(x)))
 
 
+def test_a_module_that_runs_twice_comes_where_it_ran_last() -> None:
+    layer, other = nn.Linear(2, 2), nn.ReLU()
+    model, x = nn.Sequential(layer, other, layer), torch.ones(1, 2)
+    assert list(recorded(model, ["0", "1"], x)) == ["1", "0"]
+    assert list(recorded(nn.Sequential(layer, other), ["0", "1"], x)) == ["0", "1"]
+
+
 def test_until_leaves_the_pass_and_must_be_a_tap() -> None:
     model, x = conv_net(), image_batch()[0]
     taps = Taps(model, ["2", "5"])
@@ -198,3 +205,10 @@ def test_a_pass_until_a_module_that_runs_twice_stops_at_its_last_run() -> None:
     whole = net(batch).taps["relu"]
     net.forget()
     assert torch.equal(net(batch, until="relu").taps["relu"], whole)
+
+
+def test_a_wrong_path_after_a_right_one_leaves_no_hook() -> None:
+    model = conv_net()
+    with pytest.raises(TapError, match="'nowhere' is not a module"):
+        Taps(model, ["2", "nowhere"])
+    assert not any(module._forward_hooks for module in model.modules())

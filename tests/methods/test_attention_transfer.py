@@ -81,6 +81,13 @@ def test_pairs_from_deep_to_shallow_are_refused() -> None:
         distiller(AttentionTransfer(taps=BOTH[::-1]))
 
 
+@pytest.mark.parametrize(("student", "teacher"), [("8", "5"), ("5", "8"), ("8", "8")])
+def test_attention_on_one_place_is_refused(student: str, teacher: str) -> None:
+    """It is always the same, so that the term would be zero for ever."""
+    with pytest.raises(MethodError, match=r"compared on one place .* choose layers before the pooling"):
+        distiller(AttentionTransfer(taps=(Pair(student=student, teacher=teacher),)))
+
+
 def test_a_layer_without_a_map_is_named() -> None:
     given = models()
     given["student"].insert(6, nn.Unflatten(1, (2, 2)))

@@ -136,6 +136,12 @@ def test_a_role_of_two_kinds_is_refused() -> None:
         distiller(Compose(methods=(KD(), Reversed(simultaneous=True))))
 
 
+def test_a_file_whose_name_torch_has_for_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watching, "__module__", "my_package.train")
+    with pytest.raises(MethodError, match=r"a file called train\.py.*rename the file"):
+        distiller(Compose(methods=(KD(), Watching())))
+
+
 def test_it_may_contain_itself() -> None:
     inner = Compose(methods=(Hint(), KD()), task_weight=3.0)
     terms = distiller(Compose(methods=(inner, Hint(at="5"))))(image_batch())

@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.core.errors import MethodError
-from limbeck.core.outline import grid_of
+from limbeck.core.outline import channels_last, grid_of
 from limbeck.core.sections import Section
 
 Size = tuple[int, int]
-_TOO_WIDE = 4
-"""Features that would be a map with as many channels as rows and so many times as many columns have channels last."""
 
 
 def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
@@ -22,7 +20,8 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
     Args:
         features: a map [b c h w], which is returned as it is; tokens [b n d], whose square grid is laid out as an image
-            and whose class tokens, which come first, are left out; or a vector [b c], which becomes one place.
+            and whose class tokens, which come first, are left out; or a vector [b c], which becomes one place. Tokens
+            say nothing of an image that is not square: their grid is wrong where their number happens to be a square.
 
     Raises:
         MethodError: the features have another form.
@@ -42,7 +41,7 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
 def map_size(shape: tuple[int, ...]) -> Size:
     """Height and width of `as_map`'s result; raises MethodError where there is none."""
-    if len(shape) == 4 and shape[1] == shape[2] and shape[3] >= _TOO_WIDE * shape[2]:
+    if channels_last(shape):
         raise MethodError(
             f"features of shape {shape} have their channels last, as those of Swin transformers; expected [b c h w], "
             "[b c], or tokens [b n d]: name another module"

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from rich.markup import escape
 from torch import nn
 
-from limbeck.core.errors import RecipeError
+from limbeck.core.errors import MethodError, ModelError, RecipeError
+from limbeck.core.files import disk_errors
 from limbeck.core.outline import Outline, Unit, outline
-from limbeck.core.pairs import matched
+from limbeck.core.pairs import Pair, matched, middle
+from limbeck.core.sections import sections_of
 from limbeck.data.dataset import Dataset
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.cka import alignments, most_alike
@@ -65,14 +68,18 @@ def look(teacher: str, student: str, data: str, *, batches: int, root: Path, con
     for role, form in (("teacher", teacher), ("student", student)):
         run = _run(role, form, data, root)
         dataset = context.dataset(run)
-        seen[role] = _seen(run, dataset, context)
+        try:
+            seen[role] = _seen(run, dataset, context)
+        except ModelError as error:
+            raise ModelError(str(error).replace("models.student", f"the {role} {form!r}")) from None
         yield _units(role, seen[role])
     own, other = seen["student"], seen["teacher"]
     if not own.outline.stages or not other.outline.stages:
         yield "\nNothing to pair: a network without feature maps and without tokens."
         return
-    pairs = matched(own.outline, other.outline)
+    pairs = [Pair(student=one.path, teacher=two.path) for one, two in matched(own.outline, other.outline)]
     yield from _proposal("by stage (this is what `taps: auto` takes)", pairs)
+    yield from _staged(own.outline, other.outline, pairs)
     if own.trained and other.trained:
         yield from _alike(own, other, islice(evaluation_batches(dataset.train, batch=BATCH), batches))
     else:
@@ -89,7 +96,8 @@ def _run(role: str, form: str, data: str, root: Path) -> Run:
     student = {"from": form} if form.endswith(SUFFIXES) or form in {one.name for one in shipped()} else _read(form)
     recipe = {"data": _read(data), "models": {"student": student}, "method": "supervised", "report": False}
     # in the current folder, because that is what relative paths in the arguments mean
-    with tempfile.NamedTemporaryFile("w", dir=Path.cwd(), prefix=".taps-", suffix=".yaml", encoding="utf-8") as file:
+    place: Any = {"dir": Path.cwd(), "prefix": ".taps-", "suffix": ".yaml"}
+    with disk_errors(Path.cwd()), tempfile.NamedTemporaryFile("w", encoding="utf-8", **place) as file:
         yaml.safe_dump(recipe, file)
         file.flush()
         try:
@@ -138,11 +146,31 @@ def _shape(unit: Unit) -> str:
     return form.format(unit.channels, *unit.size)
 
 
-def _proposal(how: str, pairs: Sequence[tuple[Unit, Unit]]) -> Iterator[str]:
+def _proposal(how: str, pairs: Sequence[Pair]) -> Iterator[str]:
     yield f"\n[bold]Proposed[/] {how}:\n"
     yield "taps:"
-    for own, other in pairs:
-        yield f"  - {{student: {own.path}, teacher: {other.path}}}"
+    for pair in pairs:
+        yield f"  - {_line(pair.student, pair.teacher)}"
+
+
+def _staged(own: Outline, other: Outline, pairs: Sequence[Pair]) -> Iterator[str]:
+    """What the two methods with stages of their own take."""
+    chosen = middle(pairs)
+    yield f"\n`fitnets` takes one pair, `taps: {_line(chosen.student, chosen.teacher)}`."
+    try:
+        sections = sections_of(own, other)
+    except MethodError:
+        yield "`fsp` takes the first and the last layer of sections; here a stage has one layer only."
+        return
+    yield "`fsp` takes the first and the last layer of sections:\n"
+    yield "taps:"
+    for section in sections:
+        student, teacher = (", ".join(section.of(role)) for role in ("student", "teacher"))
+        yield f"  - {_line(f'[{student}]', f'[{teacher}]')}"
+
+
+def _line(student: str, teacher: str) -> str:
+    return escape(f"{{student: {student}, teacher: {teacher}}}")
 
 
 def _alike(own: Seen, other: Seen, batches: Any) -> Iterator[Any]:
@@ -162,5 +190,6 @@ def _alike(own: Seen, other: Seen, batches: Any) -> Iterator[Any]:
         table.add_row(unit.path, *cells)
     yield table
     yield from _proposal(
-        "by what the layers see", [(unit, columns[index]) for unit, index in zip(rows, chosen, strict=True)]
+        "by what the layers see",
+        [Pair(student=unit.path, teacher=columns[index].path) for unit, index in zip(rows, chosen, strict=True)],
     )

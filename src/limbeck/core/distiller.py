@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -58,19 +58,37 @@ class Distiller(nn.Module):
             networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
         roles, taps = dict(method.roles()), method.tapped()
         self._check_roles(roles, networks)
-        self.nets = nn.ModuleDict(
-            {role: Net(networks[role], task.run, taps=taps.get(role, ()), kind=kind) for role, kind in roles.items()}
-        )
+        self.nets = nn.ModuleDict()
+        try:
+            self._join(networks, roles, taps, example, seed=seed)
+        except BaseException:  # hooks and frozen networks would stay behind with nobody to close them
+            for net in list(self.nets.children()):
+                if isinstance(net, Net):
+                    net.close()
+            raise
+        self.reordered: list[tuple[Tensor, int, Tensor]] = []  # what `reorder` was called with since the step began
+        self._turn: Turn | None = None
+        self.observed: dict[str, Tensor] = {}
+        self.open_all()
+
+    def _join(
+        self,
+        networks: Mapping[str, nn.Module],
+        roles: Mapping[str, Kind],
+        taps: Mapping[str, Sequence[str]],
+        example: Any,
+        *,
+        seed: int,
+    ) -> None:
+        """Tap the networks, and make the adapters between them."""
+        for role, kind in roles.items():
+            self.nets[role] = Net(networks[role], self.task.run, taps=taps.get(role, ()), kind=kind)
         # the same again in a plain dict: torch looks up submodules slowly, and the terms ask in every step
         self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
         shapes = {role: self._shapes(role, example) for role in roles}
         with _seeded(f"{seed}/adapters"):
-            self.adapters.update(dict(method.adapters(self, shapes)))
-        self.reordered: list[tuple[Tensor, int, Tensor]] = []  # what `reorder` was called with since the step began
-        self._turn: Turn | None = None
-        self.observed: dict[str, Tensor] = {}
-        self.open_all()
+            self.adapters.update(dict(self.method.adapters(self, shapes)))
 
     def _shapes(self, role: str, example: Any) -> dict[str, Shape]:
         """The shapes at a network's taps, in the order in which it reaches them; one pass on the example."""

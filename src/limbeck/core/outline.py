@@ -8,13 +8,13 @@ then cut into *units*, from the root downwards: a module is one unit, unless
     it is a sequence of modules on tokens (the blocks of a transformer),
 
 in which case the modules that it calls take its place. So a residual stage is one unit, and so is each block of a
-transformer. A *stage* ends at the last unit of one map size; a network whose units all have one size, such as a
-transformer, has no stages, and is cut at equal depths instead.
+transformer. What a later module changes in place cannot be tapped, and is left out. A *stage* ends at the last unit of
+one map size; a network whose units all have one size, such as a transformer, has no stages, and is cut at equal depths
+instead.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
+
+_TOO_WIDE = 4
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Outline:
                 last[unit.size[0]] = unit
         return list(last.values())
 
-    def stride(self, unit: Unit) -> int:
+    def stride(self, unit: Unit) -> float:
         """How many times smaller than the image, or else than the largest map, a unit's map is."""
-        return round((self.side or self.stages[0].size[0]) / unit.size[0])
+        return (self.side or self.stages[0].size[0]) / unit.size[0]
 
     def first_layer(self, stage: Unit) -> Unit | None:
         """The first layer of a stage: the first activation that gives maps of its size, or else the first module.
@@ -112,6 +114,7 @@ def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
     try:
         with torch.no_grad(), calls.watched():
             run(model)
+        calls.forget_overwritten()
     finally:
         for module, mode in modes:
             module.training = mode
@@ -132,6 +135,21 @@ def grid_of(tokens: int) -> tuple[int, int] | None:
     return None
 
 
+def channels_last(shape: tuple[int, ...], *, square: bool = False) -> bool:
+    """Whether features are not [b c h w] but [b h w c], as those of Swin transformers.
+
+    Such features, read as a map, would have as many channels as rows, and another number of columns. Of a square image
+    no map has that; where the image is not known, they are taken for such if they would be four times as wide as high.
+
+    Args:
+        shape: of the features.
+        square: whether the image is known to be square.
+    """
+    if len(shape) != 4 or shape[1] != shape[2]:
+        return False
+    return shape[3] != shape[2] if square else shape[3] >= _TOO_WIDE * shape[2]
+
+
 class _Calls:
     """What an example pass called: the tree of calls, and the maps that came in and went out."""
 
@@ -141,7 +159,8 @@ class _Calls:
         self._children: dict[str, list[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}  # of the first map that came in
         self._given: dict[str, Unit] = {}
-        self._tensors: dict[str, weakref.ref[Tensor]] = {}
+        self._tensors: dict[str, Tensor] = {}  # kept until the pass is over: only then is known what was overwritten
+        self._versions: dict[str, int] = {}
         self._numbers = count()
 
     def watched(self) -> ExitStack:
@@ -158,23 +177,30 @@ class _Calls:
         calls = self._children.setdefault(self._open[-1], []) if self._open else []
         if path not in calls:
             calls.append(path)
-        size = _size(next((item for item in inputs if isinstance(item, Tensor)), None))
+        size = self._size(next((item for item in inputs if isinstance(item, Tensor)), None))
         if size is not None:
             self._sizes[path] = size
         self._open.append(path)
 
     def _leave(self, path: str, output: Any) -> None:
         self._open.pop()
-        size = _size(output)
+        size = self._size(output)
         if size is not None:
             module = self._network.get_submodule(path)
             children = [child for child in self.below(path) if child in self._given]
-            passed_on = [self._given[child].tensor for child in children if self._tensors[child]() is output]
+            passed_on = [self._given[child].tensor for child in children if self._tensors[child] is output]
             number = passed_on[0] if passed_on else next(self._numbers)
-            self._tensors[path] = weakref.ref(output)
+            self._tensors[path], self._versions[path] = output, output._version
             learns, kind = next(module.parameters(), None) is not None, type(module).__name__
             shape, activates = tuple(output.shape), not learns and _activates(module)
             self._given[path] = Unit(path, kind, shape, size, learns, activates, number)
+
+    def forget_overwritten(self) -> None:
+        """The pass is over: leave out what a later module changed in place, and let go of the tensors."""
+        for path, tensor in self._tensors.items():
+            if tensor._version != self._versions[path]:
+                del self._given[path]
+        self._tensors = {}
 
     @property
     def side(self) -> int | None:
@@ -200,6 +226,20 @@ class _Calls:
             found += self.inside(child)
         return found
 
+    def _size(self, features: Any) -> tuple[int, int] | None:
+        if not isinstance(features, Tensor) or not features.is_floating_point():
+            return None
+        if features.ndim == 3:
+            return grid_of(features.shape[1])
+        if features.ndim != 4 or channels_last(tuple(features.shape), square=self._square):
+            return None
+        return int(features.shape[2]), int(features.shape[3])
+
+    @property
+    def _square(self) -> bool:
+        height, width = self._sizes.get("", (0, 1))
+        return height == width
+
     def _shrinks(self, path: str, unit: Unit) -> bool:
         return path in self._sizes and self._sizes[path][0] > 2 * unit.size[0]
 
@@ -210,11 +250,3 @@ class _Calls:
 def _activates(module: nn.Module) -> bool:
     """Whether a module without parameters is one of torch's or timm's activations, or a maxout."""
     return "activation" in type(module).__module__ or type(module).__name__ == "Maxout"
-
-
-def _size(output: Any) -> tuple[int, int] | None:
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        return None
-    if output.ndim == 4:
-        return int(output.shape[2]), int(output.shape[3])
-    return grid_of(output.shape[1]) if output.ndim == 3 else None

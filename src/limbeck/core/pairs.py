@@ -32,6 +32,9 @@ Pairs = Literal["auto"] | Annotated[tuple[Pair, ...], Field(min_length=1)]
 """Pairs from shallow to deep, or `auto`: the ends of equal stages, found when the networks are known."""
 
 
+SAME_STRIDE = 1.25
+"""Strides count as equal up to this factor: layers without padding make maps a little smaller than a half."""
+
 T = TypeVar("T")
 
 
@@ -157,20 +160,30 @@ def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[st
 def matched(student: Outline, teacher: Outline) -> list[tuple[Unit, Unit]]:
     """Ends of stages that belong together, of the student and of the teacher, from shallow to deep.
 
-    With stages on both sides those of equal stride, whose maps are as many times smaller than the image; if fewer than
-    two agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths, into as
-    many parts as the other one has stages, or into three.
+    With stages on both sides those of about equal stride, whose maps are as many times smaller than the image; if fewer
+    than two agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths,
+    into as many parts as the other one has stages, or into three.
     """
     own, other = student.stages, teacher.stages
     if len(own) > 1 and len(other) > 1:
-        strides = {teacher.stride(unit): unit for unit in other}
-        common = [(unit, strides[student.stride(unit)]) for unit in own if student.stride(unit) in strides]
+        strides = ([(unit, one.stride(unit)) for unit in one.stages] for one in (student, teacher))
+        common = _of_equal_stride(*strides)
         count = min(len(own), len(other))
         return common if len(common) > 1 else list(zip(own[-count:], other[-count:], strict=True))
     parts = max(len(own), len(other))
     parts = parts if parts > 1 else 3
     sides = (one.stages if len(one.stages) > 1 else _cut(one, parts) for one in (student, teacher))
     return list(zip(*sides, strict=True))
+
+
+def _of_equal_stride(own: Sequence[tuple[Unit, float]], other: Sequence[tuple[Unit, float]]) -> list[tuple[Unit, Unit]]:
+    """For each unit that has one the teacher's of the nearest stride, up to `SAME_STRIDE`; none twice."""
+    found: list[tuple[Unit, Unit]] = []
+    for unit, stride in own:
+        ratios = {max(stride, far) / min(stride, far): like for like, far in other if like not in dict(found).values()}
+        if ratios and min(ratios) <= SAME_STRIDE:
+            found.append((unit, ratios[min(ratios)]))
+    return found
 
 
 def _cut(network: Outline, parts: int) -> list[Unit]:

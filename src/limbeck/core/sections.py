@@ -41,10 +41,14 @@ def proposed_sections(models: Mapping[str, nn.Module], run: Callable[[nn.Module]
         MethodError: a network has no features, or a stage has one layer only.
     """
     found = outlines(models, run)
-    pairs = matched(found["student"], found["teacher"])
+    return sections_of(found["student"], found["teacher"])
+
+
+def sections_of(student: Outline, teacher: Outline) -> tuple[Section, ...]:
+    """Equal stages of two networks, from shallow to deep; raises MethodError where a stage has one layer only."""
     return tuple(
-        Section(student=_ends(found["student"], own, "student"), teacher=_ends(found["teacher"], other, "teacher"))
-        for own, other in pairs
+        Section(student=_ends(student, own, "student"), teacher=_ends(teacher, other, "teacher"))
+        for own, other in matched(student, teacher)
     )
 
 

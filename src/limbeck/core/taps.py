@@ -69,12 +69,12 @@ class Taps:
         self._runs: dict[str, int] = {}
         self._usual: dict[str, int] = {}
         self.paths = tuple(dict.fromkeys(paths))
-        self._handles = []
-        for tap in [TapPath.parse(path) for path in self.paths]:
+        taps = [TapPath.parse(path) for path in self.paths]
+        for tap in taps:
             if tap.module not in modules or not tap.module:
                 hint = close(tap.module, [name for name in modules if name])
                 raise TapError(f"tap {tap.text!r} is not a module of {type(network).__name__}; {hint}")
-            self._handles.append(self._install(modules[tap.module], tap))
+        self._handles = [self._install(modules[tap.module], tap) for tap in taps]
 
     def _install(self, module: nn.Module, tap: TapPath) -> Any:
         if tap.takes_input:
@@ -92,6 +92,7 @@ class Taps:
             verb = "got" if tap.takes_input else "gave"
             raise TapError(f"tap {tap.text!r}: expected a tensor at index {tap.index}, the module {verb} {came}")
         tensor = items[tap.index]
+        self._seen.pop(tap.text, None)  # of a module that runs several times the last run counts, in the order too
         self._seen[tap.text] = tensor
         self._versions[tap.text] = tensor._version
         self._runs[tap.text] = self._runs.get(tap.text, 0) + 1

@@ -26,7 +26,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.maps import at_one_size, check_maps
+from limbeck.adapters.maps import at_one_size, check_maps, map_size
+from limbeck.core.errors import MethodError
 from limbeck.core.method import Nets, Shapes
 from limbeck.core.pairs import Paired, Pairs
 from limbeck.core.plan import At
@@ -51,8 +52,22 @@ class AttentionTransfer(Paired):
     hard_weight: Annotated[float, Field(ge=0)] = 1.0
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
-        """None; the taps are looked at."""
+        """None; the taps are looked at.
+
+        Raises:
+            MethodError: a layer has no map, or a map of one place, whose normalised attention is always 1.
+        """
         check_maps(self.tapped(), shapes)
+        for pair in self.pairs:
+            taps = (("student", pair.student), ("teacher", pair.teacher))
+            sizes = [map_size(shapes[role][tap]) for role, tap in taps]
+            if all(min(sides) == 1 for sides in zip(*sizes, strict=True)):
+                own, other = (f"{height}×{width}" for height, width in sizes)
+                raise MethodError(
+                    f"attention_transfer: {pair.student!r} of the student and {pair.teacher!r} of the teacher are "
+                    f"compared on one place (maps of {own} and {other}), where attention is always the same; choose "
+                    "layers before the pooling"
+                )
         return super().adapters(nets, shapes)
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:

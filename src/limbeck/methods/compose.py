@@ -44,6 +44,11 @@ class Compose(Method):
         named: dict[str, Method] = {}
         for method in self.methods:
             base = type(method).__module__.rpartition(".")[2]
+            if hasattr(nn.ModuleDict, base):
+                raise MethodError(
+                    f"compose: a member's method is in a file called {base}.py, and what belongs to it would be filed "
+                    f"under {base!r}, a name that torch's ModuleDict has for itself; rename the file"
+                )
             count = sum(1 for name in named if name == base or name.removeprefix(base).isdigit())
             named[base if not count else f"{base}{count + 1}"] = method
         return named

@@ -23,8 +23,12 @@ For students that shall differ from each other although they have one teacher, t
 the teacher's matrices: another order of its channels is an equivalent teacher. With `shuffle` the order is drawn from
 the seed of the run.
 
-Differs from the paper: nothing known, but the paper was read in notes only. What it takes for the first layer of a
-section it shows in a picture; `auto` takes the first activation. Its learning rates are 0.001 in stage 1 and 0.1 in
+Flows compare channel by channel, so a teacher of the student's kind should not begin with the student's weights: give
+its run another seed.
+
+Differs from the paper: nothing known, but there was only a summary of the paper to work from. What it takes for the
+first layer of a section it shows in a picture; `auto` takes the first activation, in a stage that consists of several
+modules that of the last one. Its learning rates are 0.001 in stage 1 and 0.1 in
 stage 2, hence `flow_rate`.
 """
 
