@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from limbeck.cli import pipeline
 from limbeck.cli.app import app
@@ -87,6 +88,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     photographs(folder / "photos")
+    elsewhere = nn.Sequential(nn.Conv2d(3, 24, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 2))
+    torch.save(elsewhere.state_dict(), folder / "teacher.pt")
     known = set(sys.modules)
     yield folder
     for name in set(sys.modules) - known:

@@ -36,6 +36,17 @@ def test_a_column_per_role_and_a_dash_where_there_is_no_figure(lab: Path) -> Non
     assert shown.splitlines()[-1] == "Report: runs/report.html"
 
 
+def test_figures_of_validation_images_are_not_called_test_figures(lab: Path) -> None:
+    results = collected(lab)
+    dataset = replace(results.dataset, validation=results.dataset.test, test=None)
+    shown = printed(replace(results, dataset=dataset))
+    assert "validation accuracy" in shown
+    assert "validation errors" in shown
+    assert "test accuracy" not in shown
+    assert "Note: there is no test split." in shown
+    assert "Note: there is no test split." not in printed(results)
+
+
 def test_several_seeds_show_their_spread(lab: Path) -> None:
     results = collected(lab)
     (one,) = results.of("distilled")

@@ -95,6 +95,17 @@ def test_weights_with_another_number_of_classes_are_refused(lab: Path) -> None:
         joined(lab / "kd.yaml", f"models.teacher={{name: mlp, hidden: [6], weights: {path}}}")
 
 
+@pytest.mark.parametrize(
+    ("normalize", "noted"),
+    [("", True), (", normalize: data", False), (", normalize: {mean: [0.5], std: [0.2]}", False)],
+)
+def test_weights_that_say_nothing_of_their_images_are_noted(lab: Path, normalize: str, noted: bool) -> None:
+    form = f"models.teacher={{name: mlp, hidden: [6], weights: {weights(lab)}{normalize}}}"
+    notes = joined(lab / "kd.yaml", form).notes
+    assert any("does not say on which images" in note for note in notes) == noted
+    assert all("normalize: {mean: [...], std: [...]}" in note for note in notes if "does not say" in note)
+
+
 def test_a_frozen_teacher_without_weights_is_refused(lab: Path) -> None:
     with pytest.raises(ModelError, match=r"mlp is to teach but has no weights; give it `from: recipe.yaml`"):
         joined(lab / "kd.yaml", "models.teacher=mlp")

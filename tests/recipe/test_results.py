@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def test_without_a_baseline_nothing_is_claimed() -> None:
 
 def test_without_a_teacher_there_is_just_a_network() -> None:
     assert results(entry("trained", 0.8)).verdict() == "The trained network reaches 80.00% on the test split."
+
+
+def test_without_a_test_split_it_says_where_figures_come_from() -> None:
+    found = results(entry("trained", 0.8))
+    held_out = replace(found, dataset=replace(found.dataset, validation=found.dataset.test, test=None))
+    assert (found.split, held_out.split) == ("test", "validation")
+    assert held_out.verdict() == "The trained network reaches 80.00% on the validation split."
 
 
 def test_seeds_that_deliver_different_networks_are_no_gain_of_the_student() -> None:

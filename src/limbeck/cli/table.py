@@ -23,11 +23,17 @@ def show(results: Results, console: Console, *, report: Path | None) -> None:
     table.add_column("")
     for row in rows:
         table.add_column(f"{row.label}\n{row.network}", justify="right")
-    for label, cell in _lines(rows):
+    for label, cell in _lines(rows, results.split):
         table.add_row(label, *[cell(row) for row in rows])
     console.print(table)
     console.print()
     console.print(results.verdict(), highlight=False)
+    if results.split == "validation":
+        console.print(
+            "Note: there is no test split. These figures are of the validation images, which also chose the networks; "
+            "data.splits, or data.test, can name or split off a test part.",
+            highlight=False,
+        )
     for note in results.notes:
         console.print(f"Note: {note}", highlight=False)
     for entry in results.exports:
@@ -38,11 +44,11 @@ def show(results: Results, console: Console, *, report: Path | None) -> None:
         console.print(f"Report: {report}", highlight=False, soft_wrap=True)
 
 
-def _lines(rows: list[Row]) -> list[tuple[str, Cell]]:
+def _lines(rows: list[Row], split: str) -> list[tuple[str, Cell]]:
     """The table's lines, without those that no column has."""
     lines: list[tuple[str, str | None, Cell]] = [
-        ("test accuracy", "accuracy", lambda row: _metric(row, "accuracy", 100, "{:.2f}", " %")),
-        ("test errors", "errors", lambda row: _metric(row, "errors", 1, "{:.0f}")),
+        (f"{split} accuracy", "accuracy", lambda row: _metric(row, "accuracy", 100, "{:.2f}", " %")),
+        (f"{split} errors", "errors", lambda row: _metric(row, "errors", 1, "{:.0f}")),
         ("top-5 accuracy", "top5", lambda row: _metric(row, "top5", 100, "{:.2f}", " %")),
         ("log-likelihood, negative", "nll", lambda row: _metric(row, "nll", 1, "{:.3f}")),
         ("calibration error", "ece", lambda row: _metric(row, "ece", 100, "{:.2f}", " %")),

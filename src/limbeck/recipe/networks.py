@@ -126,6 +126,11 @@ def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: b
     joined = put_on(dataset, described, network, role, who=f"models.{role}", knows=knows)
     if frozen and not (form.pretrained or form.weights):
         joined.notes.append(f"{role}: no weights are given, so it teaches what {form.name} itself put into it")
+    if form.weights and stated is None and form.normalize == "auto":
+        joined.notes.append(
+            f"{role}: {Path(form.weights).name} does not say on which images its network was trained; it gets this "
+            "data's size, mean and deviation. If it knew others, give normalize: {mean: [...], std: [...]}"
+        )
     return joined
 
 

@@ -109,6 +109,11 @@ class Results:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    @property
+    def split(self) -> Literal["test", "validation"]:
+        """What everything was measured on: without a test split the validation split, which also chose the networks."""
+        return "test" if self.dataset.test is not None else "validation"
+
     def of(self, role: Role) -> list[Entry]:
         """The entries of a role."""
         return [entry for entry in self.entries if entry.role == role]
@@ -134,7 +139,7 @@ class Results:
         taught, alone, teacher = rows.get(self.taught), rows.get("alone"), rows.get("teacher")
         if taught is None or (alone is None and taught.role == "trained"):
             row = taught or next(iter(rows.values()))
-            return f"The {row.label} reaches {_percent(row)} on the test split."
+            return f"The {row.label} reaches {_percent(row)} on the {self.split} split."
         if alone is None:
             return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
         if teacher is None and taught.cost["parameters"] != alone.cost["parameters"]:

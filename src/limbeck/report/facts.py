@@ -67,9 +67,8 @@ def tiles(results: Results) -> list[Tile]:
 
 def measured_part(results: Results) -> tuple[str, Part | None]:
     """The name of the split that everything was measured on, and its images."""
-    if results.dataset.test is not None:
-        return "test", results.dataset.test
-    return "validation", results.dataset.validation
+    parts = {"test": results.dataset.test, "validation": results.dataset.validation}
+    return results.split, parts[results.split]
 
 
 def captions(results: Results) -> list[str]:

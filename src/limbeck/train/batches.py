@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, Protocol, runtime_checkable
+
+import numpy
+import torch
 
 
 @runtime_checkable
@@ -41,6 +48,81 @@ class Cycle:
         while True:
             yield [self._batches[step % len(self._batches)]]
             step += 1
+
+
+class Epochs:
+    """A `DataLoader`, or anything else that gives one pass over the data whenever it is iterated.
+
+    A pass begins under a seed that follows from `seed` and its number, whatever was drawn before: the order of a
+    shuffling loader, and what its workers draw, are the same whenever an epoch is asked for, so that a training can be
+    resumed in the middle of one. The batches before that place are then read again.
+
+    Of several processes each needs a loader of its own share, as `DistributedSampler` gives; `set_epoch` is called.
+
+    Args:
+        loader: of known length.
+        seed: of the order of every pass.
+        accumulate: batches of the loader per optimiser step.
+
+    Raises:
+        ValueError: the loader has no length, or is empty.
+    """
+
+    def __init__(self, loader: Iterable[Any], *, seed: int = 0, accumulate: int = 1) -> None:
+        if not isinstance(loader, Sized) or not len(loader):
+            came = "an empty one" if isinstance(loader, Sized) else f"{type(loader).__name__} without a length"
+            raise ValueError(f"expected batches of one pass over the data, such as a DataLoader; got {came}")
+        self._loader, self._length = loader, len(loader)
+        self._seed, self._accumulate = seed, accumulate
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one pass; the last one may have fewer batches."""
+        return -(-self._length // self._accumulate)
+
+    def batches(self, start_step: int = 0) -> Iterator[Sequence[Any]]:
+        """From an optimiser step on."""
+        epoch, step = divmod(start_step, self.steps_per_epoch)
+        while True:
+            first, rest = self._begin(epoch, skip=step * self._accumulate)
+            waiting = chain([first], rest)
+            while group := list(islice(waiting, self._accumulate)):
+                yield group
+            epoch, step = epoch + 1, 0
+
+    def _begin(self, epoch: int, *, skip: int) -> tuple[Any, Iterator[Any]]:
+        """The first batch after those that are skipped, and the iterator that gives the others.
+
+        A sampler draws its order when it is asked for the first batch, so that is done here, under the epoch's seed.
+        """
+        sampler = getattr(self._loader, "sampler", None)
+        if sampler is not None and hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        generator = getattr(self._loader, "generator", None)
+        with seeded(f"{self._seed}/epoch/{epoch}") as number:
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(number)
+            rest = iter(self._loader)
+            if not skip:
+                return next(rest), rest
+            next(islice(rest, skip - 1, None))
+        return next(rest), rest
+
+
+@contextmanager
+def seeded(name: str) -> Iterator[int]:
+    """Seed torch's, Python's and NumPy's generators from a name, and give them their states back afterwards."""
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
+    state, others = random.getstate(), numpy.random.get_state()  # noqa: NPY002 - a user's transforms may draw from it
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(number)
+            random.seed(number)
+            numpy.random.seed(number % 2**32)  # noqa: NPY002
+            yield number
+    finally:
+        random.setstate(state)
+        numpy.random.set_state(others)  # noqa: NPY002
 
 
 class SameEpoch:

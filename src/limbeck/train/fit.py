@@ -29,7 +29,7 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import Interrupted, TrainingError
 from limbeck.core.net import Kind, digest
 from limbeck.core.plan import At, Stage
-from limbeck.train.batches import Batches
+from limbeck.train.batches import Batches, Epochs
 from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
 from limbeck.train.max_norm import MaxNorm
@@ -45,7 +45,7 @@ from limbeck.train.speed import sped_up
 
 def fit(
     distiller: Distiller,
-    batches: Batches,
+    batches: Batches | Iterable[Any],
     settings: Train,
     *,
     folder: Path | None = None,
@@ -59,7 +59,8 @@ def fit(
 
     Args:
         distiller: is trained in place.
-        batches: endless and repeatable; this process's share when there are several.
+        batches: endless and repeatable; or one pass over the data, such as a `DataLoader` (see `Epochs`). This
+            process's share when there are several.
         settings: how.
         folder: for metrics, checkpoints and the delivered networks (`student-last.safetensors` and
             `student-best.safetensors`); a training that was interrupted there is resumed. Absent = nothing is written.
@@ -75,6 +76,8 @@ def fit(
         Interrupted: Ctrl-C or termination; the state is saved.
         RunError: a checkpoint is damaged, or the disk is full.
     """
+    if not isinstance(batches, Batches):
+        batches = Epochs(batches, seed=settings.seed, accumulate=settings.accumulate)
     stages = tuple(distiller.method.plan())
     check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
     accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)
