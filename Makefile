@@ -20,7 +20,8 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# On an idle machine, with LIMBECK_DATA set; an hour or two on two cores.
+# On an idle machine, with LIMBECK_DATA set; two hours and a half on two cores. Not among them, because they only train:
+# peer_accuracy.py, two hours, and teacher_mode.py, half an hour.
 benchmarks: .venv/ready
 	for name in import_time loader step_overhead cached_teacher cached_views stop_at_hint faster_steps peers; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; \

@@ -22,7 +22,7 @@ HEAD = """\
 # Methods
 
 One method is one file in `src/limbeck/methods/`. The file's name is the name in a recipe, and its docstring is what you
-read here: this page is made from the docstrings by `docs/make_methods.py`. `limbeck methods NAME` prints the same.
+read here: this page is made from the docstrings by `docs/make_methods.py`. `limbeck methods NAME` prints one of them.
 """
 
 

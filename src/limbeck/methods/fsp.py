@@ -19,7 +19,7 @@ Symbols:
 Student and teacher need as many channels as each other in each of these layers; maps of different sizes within one
 flow are brought to the smaller size by max pooling, and the sizes of student and teacher may differ.
 
-For students that shall differ from each other although they have one teacher, the paper shuffles rows and columns of
+For students that should differ from each other although they have one teacher, the paper shuffles rows and columns of
 the teacher's matrices: another order of its channels is an equivalent teacher. With `shuffle` the order is drawn from
 the seed of the run.
 

@@ -13,8 +13,9 @@ Symbols:
     w_y         `hard_weight`
     b           examples in the batch; of all processes together, where there are several
 
-Differs from the paper: nothing. Its layers are the last of each stage; `auto` takes the same. The paper's γ is 3000, at
-a batch of 128 (256 for CINIC-10); the size of the term depends on b, so another batch is another γ.
+Differs from the paper: nothing known. γ = 3000 belongs to the last stage alone and a batch of 128. `auto` takes the
+ends of all stages, whose terms add up, and the size of each depends on b: with more layers, another batch, or
+micro-batches (`accumulate`), another γ is in place.
 """
 
 from __future__ import annotations

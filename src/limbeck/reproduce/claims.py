@@ -23,8 +23,11 @@ def no_worse(one: Errors, other: Errors, text: str) -> Claim:
 
 
 def _evidence(one: Errors, other: Errors) -> str:
+    return f"{shown(one)} against {shown(other)}: {difference(one, other)}"
+
+
+def difference(one: Errors, other: Errors) -> str:
+    """How many errors fewer, or more, with the noise; and what counts as clear."""
     fewer = one.fewer_than(other)
-    return (
-        f"{shown(one)} against {shown(other)}: {fewer} errors fewer of {one.images:,}, against {CLEAR:g} times the "
-        "noise over seeds and test images"
-    )
+    count = f"{abs(fewer.value):.0f} ± {fewer.noise:.0f} {'fewer' if fewer.value >= 0 else 'more'} errors"
+    return f"{count} of {one.images:,}, where {CLEAR:g} times the noise over seeds and test images is clear"

@@ -84,7 +84,7 @@ def test_the_noise_a_gain_is_held_against() -> None:
     clear, unclear = outcome_of({"soft": [65, 67]}), outcome_of({"soft": [64, 66]})
     assert clear.claims[1].held
     assert not unclear.claims[1].held
-    assert "5 ± 2 errors fewer of 10,000" in clear.claims[1].evidence
+    assert "5 ± 2 fewer errors of 10,000" in clear.claims[1].evidence
 
 
 @pytest.mark.parametrize(

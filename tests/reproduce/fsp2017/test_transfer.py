@@ -85,9 +85,9 @@ def test_each_claim_can_fail_alone(counts: dict[str, list[int]], failing: list[i
 def test_the_evidence_is_on_the_student_s_images() -> None:
     to_hundred, _, to_cifar10, _ = (claim.evidence for claim in outcome_of().claims)
     assert to_hundred.startswith("47.80% ± 0.28% against 39.80% ± 0.28%: 400 ± ")
-    assert "errors fewer of 5,000" in to_hundred
+    assert "fewer errors of 5,000" in to_hundred
     assert to_cifar10.startswith("87.90% ± 0.14% against 85.90% ± 0.14%: 200 ± ")
-    assert "errors fewer of 10,000" in to_cifar10
+    assert "fewer errors of 10,000" in to_cifar10
 
 
 def test_a_fine_tuned_teacher_is_shown_and_judges_nothing() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
+from limbeck.reproduce.claims import difference
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.sweep.finished import Done
 from limbeck.sweep.planning import Asked
@@ -163,12 +164,8 @@ def _rate(errors: Errors) -> str:
 
 
 def _fewer(errors: Mapping[str, Errors], one: str, other: str, text: str) -> Claim:
-    fewer = errors[one].fewer_than(errors[other])
-    return Claim(
-        text,
-        fewer.clear,
-        f"{fewer} errors fewer of {errors[one].images:,}, against {CLEAR:g} times the noise over seeds and test images",
-    )
+    pair = errors[one], errors[other]
+    return Claim(text, pair[0].fewer_than(pair[1]).clear, difference(*pair))
 
 
 def _deeper(depths: Mapping[str, Mapping[int, Errors]]) -> Claim:

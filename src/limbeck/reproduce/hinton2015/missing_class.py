@@ -170,7 +170,7 @@ def _recognised(case: Case) -> Claim:
 def _helped(case: Case) -> Claim:
     fewer = Errors.in_predictions(case.fitted).fewer_than(Errors.in_predictions(case.raw))
     return Claim(
-        "Its errors are for a part only a bias that is too low: fitting it, without labels, removes some",
+        "A part of its errors is only a bias that is too low: fitting it, without labels, removes some",
         fewer.clear,
         f"{fewer} fewer, against {CLEAR:g} times the noise over seeds and test images",
     )
