@@ -20,8 +20,9 @@ Symbols:
 With α = λ = 0 this is deep supervision, the baseline against which self-distillation is to be judged.
 
 Differs from the paper: there was only a summary of the paper to work from, without its α, λ and T. α, T and the missing
-T² are those of its authors' later code. That takes 0.03 times the norm of a whole batch's difference, not squared; λ = 0.01
-gives about its gradient for a batch of 128 and d = 512 where entries differ by one. A λ belongs to its reduction.
+T² are those of its authors' later code. That takes 0.03 times the norm of a whole batch's difference, not squared;
+λ = 0.01 gives about its gradient for a batch of 128 and d = 512 where entries differ by one. A λ belongs to its
+reduction.
 """
 
 from __future__ import annotations
