@@ -10,9 +10,10 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -25,11 +26,16 @@ from torch import nn
 
 from limbeck.cli import pipeline
 from limbeck.cli.app import app
+from limbeck.data.augment import Augment
+from limbeck.data.source import ImageData
 from limbeck.methods import METHODS
 from limbeck.recipe import shipped
 from limbeck.recipe.context import Context
+from limbeck.recipe.models import From, Network
 from limbeck.recipe.resolve import resolve
+from limbeck.recipe.schema import Recipe
 from limbeck.reproduce import EXPERIMENTS
+from limbeck.train.settings import Train
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -174,6 +180,35 @@ def test_the_index_of_methods_is_what_the_docstrings_say() -> None:
     assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == script.page(), (
         "run python docs/make_methods.py"
     )
+
+
+def test_the_page_of_keys_is_what_the_docstrings_say() -> None:
+    script = _module(ROOT / "docs" / "make_recipe.py")
+    shown = script.page()
+    assert (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8") == shown, "run python docs/make_recipe.py"
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert all(len(row) == 3 and all(cell.strip("| ") for cell in row) for row in rows)
+    assert "FieldInfo" not in shown
+    assert "<" not in re.sub(r"<class>", "", shown)  # no object's repr
+
+
+@pytest.mark.parametrize("cls", [Recipe, Train, Network, From, ImageData, Augment], ids=lambda cls: cls.__name__)
+def test_every_key_is_on_the_page(cls: type) -> None:
+    shown = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    keys = {field.name for field in fields(cls)} - {"arguments"}
+    assert keys <= set(re.findall(r"^\| `(\w+)` \|", shown, re.MULTILINE))
+
+
+def test_the_exported_file_answers_as_the_readme_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written("README.md", place)
+    (place / "photos.yaml").write_text((place / "photos.yaml").read_text() + "export: [onnx]\n", encoding="utf-8")
+    results = pipeline.run("photos.yaml", root=place / "runs", context=Context(progress=False))
+    (exported,) = results.exports
+    command = [sys.executable, "predict.py", exported["path"], "photos/train/dog/3.jpg"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("cat", "dog")
 
 
 def test_every_hyper_parameter_has_a_meaning_in_the_index() -> None:
