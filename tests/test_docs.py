@@ -78,6 +78,9 @@ def photographs(folder: Path) -> None:
         (folder / "train" / kind).mkdir(parents=True)
         for number in range(12):
             Image.new("RGB", (70, 64), (grey, number, grey)).save(folder / "train" / kind / f"{number}.jpg")
+    pictures = sorted(folder.rglob("*.jpg"))
+    lines = [f"{path.relative_to(folder)},{path.parent.name}\n" for path in pictures]
+    (folder / "labels.csv").write_text("".join(lines), encoding="utf-8")
 
 
 @pytest.fixture
