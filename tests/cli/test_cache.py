@@ -115,6 +115,15 @@ def test_what_cannot_be_meant_is_refused(lab: Path, capsys: pytest.CaptureFixtur
     assert "expected cached: --set train.teacher_outputs=cached" in shown(capsys)
 
 
+def test_nothing_is_trained_for_outputs_that_are_not_to_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write(tmp_path, RECIPES))
+    assert limbeck("cache", "kd.yaml", "--set", "train.teacher_outputs=live") == 1
+    assert "so there is nothing to store" in shown(capsys)
+    assert not list((tmp_path / "runs").glob("teacher-*"))
+
+
 def until(ready: Callable[[], object], folder: Path, *arguments: str) -> None:
     """Start the command and kill it as soon as something is so."""
     process = started(arguments, folder)

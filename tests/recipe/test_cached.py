@@ -360,3 +360,16 @@ def test_answers_that_are_damaged_are_named_and_made_again(lab: Path) -> None:
     run(lab / "kd.yaml", *SHORT, CACHED)
     assert (cache.name, cache.damaged()) == (name, [])
     assert path.read_bytes() == whole
+
+
+def test_a_teacher_that_differs_between_seeds_is_asked_under_each(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of a user's own network may be drawn in its code, from the seed of the run."""
+    code = "from torch import nn\n\n\ndef drawn():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    (lab / "own_teacher.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(lab)
+    found = run(lab / "kd.yaml", *SHORT, CACHED, "seeds=2", 'models.teacher={name: "own_teacher:drawn"}')
+    said = [load_file(entry.folder / "predictions-teacher.safetensors") for entry in found.of("distilled")]
+    assert all(not torch.equal(said[0][key], said[1][key]) for key in said[0] if said[0][key].is_floating_point())
+    answers = [load_file(cache.folder / "answers-test.safetensors") for cache in caches(lab / "runs")]
+    assert len(answers) == 2
+    assert any(not torch.equal(answers[0][key], answers[1][key]) for key in answers[0])

@@ -7,9 +7,17 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+)
 
 from limbeck import KD, Classification, Distiller, Train, fit
+from limbeck.core.errors import DataError
 from limbeck.train.batches import Batches, Cycle, Epochs, Repeatable, SameEpoch, seeded
 from little import changed, conv_net, values
 
@@ -69,6 +77,45 @@ def test_batches_of_a_loader_are_grouped_into_steps() -> None:
     assert epochs.steps_per_epoch == 2
     assert [len(group) for group in islice(epochs.batches(), 5)] == [2, 1, 2, 1, 2]
     assert same(steps(loader(), 1, 4, accumulate=2), steps(loader(), 0, 5, accumulate=2)[1:])
+
+
+def test_generators_of_samplers_are_seeded() -> None:
+    def own() -> DataLoader[Any]:
+        return DataLoader(Noisy(), batch_size=4, sampler=RandomSampler(Noisy(), generator=torch.Generator()))
+
+    whole = steps(own(), 0, 7)
+    assert same(steps(own(), 4, 3), whole[4:])
+    assert not same(whole[:3], whole[3:6])
+
+
+def test_a_sampler_inside_a_batch_sampler_is_told_its_epoch() -> None:
+    sampler = DistributedSampler(Noisy(), num_replicas=2, rank=0)
+    next(Epochs(DataLoader(Noisy(), batch_sampler=BatchSampler(sampler, 3, drop_last=False))).batches(5))
+    assert sampler.epoch == 2
+
+
+def test_workers_that_are_kept_are_refused() -> None:
+    with pytest.raises(ValueError, match="persistent_workers=False"):
+        Epochs(loader(num_workers=1, persistent_workers=True))
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_a_pass_that_ends_too_soon_is_named(start: int) -> None:
+    class Short(list[int]):
+        def __iter__(self) -> Any:
+            return iter([1, 2][: 1 if start < 2 else 2])
+
+    with pytest.raises(DataError, match="epoch 0 of the batches ended before their length, 3"):
+        list(islice(Epochs(Short([1, 2, 3])).batches(start), 3))
+
+
+def test_a_stream_without_a_length_is_refused() -> None:
+    class Stream(IterableDataset[int]):
+        def __iter__(self) -> Any:
+            return iter([1])
+
+    with pytest.raises(ValueError, match="DataLoader without a length"):
+        Epochs(DataLoader(Stream()))
 
 
 def test_a_sampler_is_told_its_epoch() -> None:

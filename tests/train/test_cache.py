@@ -100,6 +100,35 @@ def test_stored_passes_are_those_of_the_pixels_that_the_student_sees(
     assert met == {(rank, view) for rank in (0, 1) for view in range(max(1, views))}
 
 
+def test_a_batch_that_was_altered_in_one_turn_is_not_served_in_the_next(tmp_path: Path) -> None:
+    data = loader()
+    stored = serving(teacher(), filled(tmp_path, teacher()), data)
+    first, second = loader(accumulate=2).step(0)
+    stored.served.now(first, 0)
+    with torch.no_grad():
+        first.images.mul_(0.5)
+    assert stored.served(first) is None
+    for batch, served in ((second, True), (first, False), (second, True)):  # the turns' micro-batches
+        stored.served.now(batch, 0)
+        assert (stored.served(batch) is not None) == served
+    stored.served.now(first, 1)  # in another step it is what the data gave
+    assert stored.served(first) is not None
+
+
+def test_a_cache_that_was_removed_while_it_was_filled_says_so(tmp_path: Path) -> None:
+    cache = filled(tmp_path, teacher())
+    assert cache.remove()
+    with pytest.raises(RunError, match="was removed while it was being filled; run the same command again"):
+        cache.enter("answers", lambda path: path.touch())
+
+
+def test_what_a_killed_prune_leaves_is_no_cache(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache" / "teacher-1")
+    filling(teacher()).into(cache, say=lambda _line: None, done=lambda _count: None)
+    (tmp_path / "cache" / ".teacher-0.gone").mkdir()
+    assert [one.folder for one in caches(tmp_path)] == [cache.folder]
+
+
 def test_views_differ_so_the_right_one_must_have_been_served(tmp_path: Path) -> None:
     cache = filled(tmp_path, teacher())
     first, second = cache.view(0)["output"], cache.view(1)["output"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ def test_a_truncated_one_is_named_with_the_remedy(tmp_path: Path, kept: int) -> 
     newest.unlink()
     position, _ = load_checkpoint(tmp_path) or (Position(), {})
     assert position.total == 1
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_flipped_byte_is_found(tmp_path: Path, place: float) -> None:
+    (path,) = saved(tmp_path, 5)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        weight = max(archive.infolist(), key=lambda one: one.file_size)
+        start = weight.header_offset + 30 + len(weight.filename)
+    data[start + int(place * weight.compress_size)] ^= 0x40
+    path.write_bytes(bytes(data))
+    with pytest.raises(RunError, match="cannot be read"):
+        load_checkpoint(tmp_path)
 
 
 def test_the_only_one_truncated(tmp_path: Path) -> None:

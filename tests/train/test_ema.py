@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -65,6 +66,32 @@ def test_a_saved_average_is_copied_into_place() -> None:
         "student.model.9.weight" if "student.model.9.weight" in first.state else next(iter(first.state))
     ].zero_()
     assert any(tensor.abs().sum() > 0 for tensor in second.state.values())
+
+
+class Counting(nn.Module):
+    """Puts a new tensor in its buffer's place at every pass, instead of changing the one that is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+        self.layer = nn.Linear(64, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.count = self.count + 1
+        return self.layer(images.flatten(1))
+
+
+def test_a_buffer_that_is_replaced_is_averaged_too() -> None:
+    model = Counting()
+    ema = Ema(supervised(model), DECAY)
+    expected = start = float(model.count)
+    for step in range(1, 4):
+        model(BATCH[0])
+        expected = DECAY * expected + (1 - DECAY) * (start + step)
+        ema.update()
+    with ema.applied():
+        assert float(model.count) == pytest.approx(expected)
+    assert float(model.count) == start + 3
 
 
 def test_frozen_networks_are_not_averaged() -> None:

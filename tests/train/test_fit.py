@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from limbeck.core.errors import MethodError, TrainingError
+from limbeck.core.errors import MethodError, RunError, TrainingError
 from limbeck.core.plan import Stage
 from limbeck.methods.kd import KD
 from limbeck.methods.supervised import Supervised
 from limbeck.train.batches import Cycle
 from limbeck.train.checkpoints import load_checkpoint
-from limbeck.train.fit import fit, stage_lengths
+from limbeck.train.fit import _Loop, fit, stage_lengths
 from limbeck.train.settings import SGD, Adam, Cosine, Train
 from little import conv_net, image_batch, steps_by_hand, values
 from train import fakes
@@ -135,6 +136,88 @@ def test_a_loss_that_is_no_number_is_named(tmp_path: Path) -> None:
 def test_a_teacher_that_changes_is_an_error() -> None:
     with pytest.raises(TrainingError, match="stage 'main' changed a frozen network's parameters or buffers"):
         fitted(plain("2 steps"), method=Meddling())
+
+
+def test_a_teacher_that_was_changed_is_not_passed_over_the_second_time(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="changed a frozen network's parameters or buffers"):
+            fitted(plain("2 steps"), method=Meddling(), folder=tmp_path)
+    assert not list(tmp_path.rglob("student-*.safetensors"))
+
+
+def test_another_teacher_does_not_go_on_with_a_training(tmp_path: Path) -> None:
+    train = plain("4 steps", checkpoint="2 steps")
+    models = {"student": linear(), "teacher": linear(1)}
+    fit(distiller(KD(), models), DATA, train, folder=tmp_path, progress=False)
+    for path in sorted((tmp_path / "checkpoints").glob("*.pt"))[1:]:
+        path.unlink()  # as if it had been stopped after step 2
+    with pytest.raises(TrainingError, match="a frozen network is not the one with which this training was begun"):
+        fit(distiller(KD(), {**models, "teacher": linear(2)}), DATA, train, folder=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (plain("3 steps", lr=0.2), "train.optimizer = SGD.*lr=0.1.*this one has SGD.*lr=0.2"),
+        (plain("4 steps"), "train.length = '3 steps', this one has '4 steps'"),
+        (plain("3 steps", ema=0.5), "train.ema = the default, this one has 0.5"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(tmp_path: Path, other: Train, said: str) -> None:
+    fitted(plain("3 steps"), folder=tmp_path)
+    with pytest.raises(RunError, match=f"{said}.*take another folder"):
+        fitted(other, folder=tmp_path)
+    with pytest.raises(RunError, match=r"method = Supervised, this one has KD"):
+        fitted(plain("3 steps"), method=KD(), folder=tmp_path)
+    fitted(plain("3 steps", log="1 steps", channels_last=False), folder=tmp_path)
+
+
+def test_gradients_of_a_loss_that_was_tried_out_are_forgotten() -> None:
+    found = distiller()
+    sum(found(BATCH).values()).backward()
+    fit(found, DATA, plain("2 steps"), progress=False)
+    torch.testing.assert_close(values(found["student"].model), fitted(plain("2 steps")), rtol=0, atol=0)
+
+
+def test_a_start_that_fails_leaves_the_distiller_unwrapped(tmp_path: Path) -> None:
+    fitted(plain("3 steps"), folder=tmp_path)
+    found = distiller()
+    with pytest.raises(RunError):
+        fit(found, DATA, plain("3 steps", lr=0.2, precision="bf16"), folder=tmp_path, progress=False)
+    assert float(found(BATCH)["task"]) == float(distiller()(BATCH)["task"])  # not in bf16
+
+
+def scaled_step(optimizers: int, *, clip: float | None, unused: bool = False) -> list[Tensor]:
+    """What one step in half precision adds to two layers, under one or two optimisers."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(4, 4, bias=False) for _ in "12"]
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1)
+    groups = [[layer.weight] for layer in layers] if optimizers == 2 else [[layer.weight for layer in layers]]
+    made = [torch.optim.SGD(group, lr=0.1) for group in groups]
+    before = [layer.weight.detach().clone() for layer in layers]
+    answer = layers[0](torch.ones(2, 4))
+    scaler.scale((answer if unused else layers[1](answer)).square().mean()).backward()
+    loop = SimpleNamespace(
+        settings=SimpleNamespace(clip=clip, precision="fp16"),
+        optimizers=made,
+        accelerator=SimpleNamespace(scaler=scaler),
+        max_norm=SimpleNamespace(keep=lambda: None),
+    )
+    _Loop._optimise(loop)
+    assert scaler.get_scale() == 2.0**11  # grown once
+    return [layer.weight.detach() - start for layer, start in zip(layers, before, strict=True)]
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_with_loss_scaling_two_optimisers_do_what_one_does(clip: float | None) -> None:
+    torch.testing.assert_close(scaled_step(2, clip=clip), scaled_step(1, clip=clip))
+    assert all(moved.any() for moved in scaled_step(2, clip=clip))
+
+
+def test_with_loss_scaling_an_optimiser_without_a_gradient_stands_still() -> None:
+    first, second = scaled_step(2, clip=0.01, unused=True)
+    assert first.any()
+    assert not second.any()
 
 
 def test_a_teacher_s_running_statistics_do_not_move() -> None:

@@ -77,4 +77,4 @@ def test_the_loss_scale_survives_an_interruption(tmp_path: Path) -> None:
 def test_without_loss_scaling_none_is_saved(tmp_path: Path) -> None:
     fit(distiller(), DATA, plain("1 steps"), folder=tmp_path, progress=False)
     _, state = load_checkpoint(tmp_path / "checkpoints") or (None, {})
-    assert set(state) == {"distiller", "optimizers", "ema"}
+    assert set(state) == {"distiller", "optimizers", "ema", "frozen", "training"}

@@ -143,3 +143,11 @@ def test_two_ways_to_keep_less_of_outputs_exclude_each_other() -> None:
     assert Cached(top=3, dtype="float32").kind == "float32, top 3"
     with pytest.raises(ValidationError, match="top 3 and sampled 12 are two ways to keep less: set one of the two"):
         Cached(top=3, sampled=12)
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_recorded_memory_of_a_step_cannot_sum_gradients(mode: str) -> None:
+    with pytest.raises(ValidationError, match=f"compile: {mode} records .* 2 micro-batches .* set compile: true"):
+        Train(compile=mode, accumulate=2)
+    Train(compile=mode)
+    Train(compile=True, accumulate=2)

@@ -53,13 +53,21 @@ def _fill(recipe: str, overrides: list[str] | None, runs: Runs, *, quiet: bool) 
     from rich.console import Console
 
     from limbeck.cli import pipeline
+    from limbeck.core.errors import RunError
     from limbeck.recipe.context import Context
     from limbeck.recipe.execute import fill
     from limbeck.recipe.preflight import preflight
+    from limbeck.train.settings import Cached
 
     errors = Console(stderr=True)
     context = Context(say=lambda line: errors.print(line, highlight=False, soft_wrap=True), progress=not quiet)
     planned = pipeline.experiment(recipe, overrides or [], root=runs).runs
+    for run in planned:
+        if not isinstance(run.recipe.train.teacher_outputs, Cached):
+            raise RunError(
+                f"{run.name}: train.teacher_outputs is live, so there is nothing to store; expected cached: --set "
+                "train.teacher_outputs=cached"
+            )
     preflight(list(planned), context)
     for run in planned:
         fill(run, context)

@@ -13,7 +13,7 @@ from torch import nn
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.files import write_json
-from limbeck.core.net import Kind
+from limbeck.core.net import Kind, digest
 from limbeck.data.dataset import Part
 from limbeck.data.loader import Loader
 from limbeck.evaluate.classification import measure
@@ -194,7 +194,9 @@ class _Training:
     def _answers(self, role: str, split: str) -> Predictions:
         """What a frozen network says on a held-out split: asked once per command, or ever where outputs are stored."""
         determining, known = self.run_.determining, self.context.answers
-        key = repr([determining["models"][role], determining["data"], determining["task"], split])
+        # the weights too: a description does not say them where a user's own code draws them
+        weights = digest(self.joined[role].network)
+        key = repr([weights, determining["models"][role], determining["data"], determining["task"], split])
         if key not in known:
             stored = self.caches[role].held(_answers_file(split)) if role in self.caches else None
             batches = self._evaluation(getattr(self.dataset, split))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy
 import torch
+
+from limbeck.core.errors import DataError
 
 
 @runtime_checkable
@@ -57,7 +59,8 @@ class Epochs:
     shuffling loader, and what its workers draw, are the same whenever an epoch is asked for, so that a training can be
     resumed in the middle of one. The batches before that place are then read again.
 
-    Of several processes each needs a loader of its own share, as `DistributedSampler` gives; `set_epoch` is called.
+    Of several processes each needs a loader of its own share, as `DistributedSampler` gives. Samplers are told the
+    epoch (`set_epoch`), and generators of their own and of the loader are seeded.
 
     Args:
         loader: of known length.
@@ -65,14 +68,16 @@ class Epochs:
         accumulate: batches of the loader per optimiser step.
 
     Raises:
-        ValueError: the loader has no length, or is empty.
+        ValueError: the loader has no length, is empty, or keeps its workers from pass to pass.
     """
 
     def __init__(self, loader: Iterable[Any], *, seed: int = 0, accumulate: int = 1) -> None:
-        if not isinstance(loader, Sized) or not len(loader):
-            came = "an empty one" if isinstance(loader, Sized) else f"{type(loader).__name__} without a length"
-            raise ValueError(f"expected batches of one pass over the data, such as a DataLoader; got {came}")
-        self._loader, self._length = loader, len(loader)
+        self._loader, self._length = loader, _length_of(loader)
+        if getattr(loader, "persistent_workers", False):
+            raise ValueError(
+                "expected a DataLoader with persistent_workers=False: workers that are kept are not seeded anew for "
+                "each pass, so a training could not be resumed with the same result"
+            )
         self._seed, self._accumulate = seed, accumulate
 
     @property
@@ -86,7 +91,10 @@ class Epochs:
         while True:
             first, rest = self._begin(epoch, skip=step * self._accumulate)
             waiting = chain([first], rest)
-            while group := list(islice(waiting, self._accumulate)):
+            for _ in range(step, self.steps_per_epoch):
+                group = list(islice(waiting, self._accumulate))
+                if not group:
+                    raise DataError(self._too_few(epoch))
                 yield group
             epoch, step = epoch + 1, 0
 
@@ -95,18 +103,44 @@ class Epochs:
 
         A sampler draws its order when it is asked for the first batch, so that is done here, under the epoch's seed.
         """
-        sampler = getattr(self._loader, "sampler", None)
-        if sampler is not None and hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-        generator = getattr(self._loader, "generator", None)
         with seeded(f"{self._seed}/epoch/{epoch}") as number:
-            if isinstance(generator, torch.Generator):
-                generator.manual_seed(number)
+            for part in self._parts():
+                if hasattr(part, "set_epoch"):
+                    part.set_epoch(epoch)
+                if isinstance(getattr(part, "generator", None), torch.Generator):
+                    part.generator.manual_seed(number)
             rest = iter(self._loader)
-            if not skip:
-                return next(rest), rest
-            next(islice(rest, skip - 1, None))
-        return next(rest), rest
+            first = next(islice(rest, max(skip - 1, 0), None), self)  # `self` stands for none
+        if skip:
+            first = next(rest, self)
+        if first is self:
+            raise DataError(self._too_few(epoch))
+        return first, rest
+
+    def _parts(self) -> list[Any]:
+        """The loader and its samplers, each once."""
+        batch_sampler = getattr(self._loader, "batch_sampler", None)
+        samplers = (getattr(self._loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+        return list({id(part): part for part in (self._loader, *samplers) if part is not None}.values())
+
+    def _too_few(self, epoch: int) -> str:
+        return (
+            f"epoch {epoch} of the batches ended before their length, {self._length}; expected as many in every pass: "
+            "let the data set's length be that of its shortest pass"
+        )
+
+
+def _length_of(loader: Any) -> int:
+    """How many batches a pass has; raises ValueError where that is not known, or none."""
+    try:
+        length = len(loader)
+    except TypeError:
+        length, came = 0, f"{type(loader).__name__} without a length"
+    else:
+        came = "an empty one"
+    if not length:
+        raise ValueError(f"expected batches of one pass over the data, such as a DataLoader; got {came}")
+    return length
 
 
 @contextmanager

@@ -140,6 +140,8 @@ class Cache:
         """
         with self.locked(wait=True):
             path, manifest = self.folder / name, self.manifest()
+            if "files" not in manifest:
+                raise RunError(f"{self.folder} was removed while it was being filled; run the same command again")
             write(path)
             manifest["files"][name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
             self.write(manifest)
@@ -201,7 +203,7 @@ class Cache:
 
 def caches(root: Path) -> list[Cache]:
     """All below the folder of all runs."""
-    return [Cache(path) for path in sorted((root / FOLDER).glob("*")) if path.is_dir()]
+    return [Cache(path) for path in sorted((root / FOLDER).glob("[!.]*")) if path.is_dir()]
 
 
 def tap_types(manifest: Mapping[str, Any]) -> dict[str, torch.dtype]:

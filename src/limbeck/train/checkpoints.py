@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,23 @@ def load_checkpoint(folder: Path) -> tuple[Position, dict[str, Any]] | None:
         return None
     path = paths[-1]
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums in it
+            broken = archive.testzip()
+        if broken is not None:
+            raise ValueError(f"{broken} in it is not what was written")
         document = torch.load(path, map_location="cpu", weights_only=True)
         position = Position(**document.pop("position"))
         threads = document.pop("threads")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:
         older = f"training then resumes from {paths[-2].name}" if len(paths) > 1 else "training then starts again"
         raise RunError(
             f"checkpoint {path} cannot be read ({_first_line(error)}). Delete this file ({older}), or use --fresh."

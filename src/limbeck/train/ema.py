@@ -28,15 +28,30 @@ class Ema:
         once = {id(tensor): name for name, tensor in reversed(named.items())}
         self._live = {name: named[name].detach() for name in reversed(once.values())}
         self._decay = decay
+        # a module may put another tensor in a buffer's place, so buffers are looked up each time
+        self._buffers = {
+            f"{role}.{path}.{name}".replace("..", "."): (module, name)
+            for role in roles
+            for path, module in distiller[role].named_modules()
+            for name in module._buffers
+        }
+        self._buffers = {name: place for name, place in self._buffers.items() if name in self._live}
         self.state = {name: tensor.clone() for name, tensor in self._live.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take one step of the average."""
+        self._look_up()
         floats = [name for name, tensor in self._live.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([self.state[n] for n in floats], [self._live[n] for n in floats], 1 - self._decay)
         for name in self._live.keys() - set(floats):
             self.state[name].copy_(self._live[name])
+
+    def _look_up(self) -> None:
+        for name, (module, local) in self._buffers.items():
+            buffer = module._buffers[local]
+            if buffer is not None:
+                self._live[name] = buffer.detach()
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -55,6 +70,7 @@ class Ema:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The networks hold the average inside, their own weights again outside."""
+        self._look_up()
         own = {name: tensor.clone() for name, tensor in self._live.items()}
         self._copy(self.state)
         try:
@@ -64,6 +80,7 @@ class Ema:
 
     def keep(self) -> None:
         """Leave the average in the networks for good: training is over."""
+        self._look_up()
         self._copy(self.state)
 
     @torch.no_grad()

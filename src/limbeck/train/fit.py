@@ -84,22 +84,22 @@ def fit(
     with sped_up(distiller, settings, accelerator.device):
         distiller.open_all()
         runner = accelerator.prepare(distiller) if stages else distiller  # DDP refuses what nothing ever trains
-        lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
-        timed = untimed if profile is None else profile.section
-        record = Record(
-            distiller,
-            batches,
-            settings,
-            accelerator=accelerator,
-            folder=folder,
-            validation=validation,
-            title=title,
-            total=sum(lengths),
-            visible=progress,
-            timed=timed,
-            describe=describe,
-        )
         try:
+            lengths = stage_lengths(stages, settings, batches.steps_per_epoch)
+            timed = untimed if profile is None else profile.section
+            record = Record(
+                distiller,
+                batches,
+                settings,
+                accelerator=accelerator,
+                folder=folder,
+                validation=validation,
+                title=title,
+                total=sum(lengths),
+                visible=progress,
+                timed=timed,
+                describe=describe,
+            )
             with nullcontext() if profile is None else profile.of(distiller, accelerator.device):
                 with record.bar, Interrupts() as interrupts:
                     loop = _Loop(distiller, runner, batches, settings, accelerator, record, interrupts, lengths, timed)
@@ -108,6 +108,10 @@ def fit(
                 return record.finish()
         finally:
             accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def stage_lengths(stages: Sequence[Stage], settings: Train, steps_per_epoch: int) -> list[int]:
@@ -148,7 +152,13 @@ class _Loop:
             self.factor = None
             self.optimizers = self._make_optimizers(stage, self.record.state["optimizers"] if resumed else None)
             self.max_norm = MaxNorm.of(self.distiller, stage, self.settings.max_norm)
-        frozen = self._digests()
+        frozen = self.record.frozen = self._digests()
+        if self.record.state.get("frozen", frozen) != frozen:
+            raise TrainingError(
+                f"stage {stage.name!r}: a frozen network is not the one with which this training was begun, or was "
+                "changed by it before it stopped; begin anew in another folder, or with --fresh"
+            )
+        self.distiller.zero_grad(set_to_none=True)  # of a loss that somebody tried out
         stream = self.batches.batches(position.total)
         for step in range(position.step, steps):
             self._seed(phase, step)
@@ -157,11 +167,11 @@ class _Loop:
                 samples = self._step(stage, phase, step, self._next(stream))
             position.step, position.total = step + 1, position.total + 1
             last = step + 1 == steps
+            if last and self._digests() != frozen:  # before anything is saved: a saved stage is not looked at again
+                raise TrainingError(f"stage {stage.name!r} changed a frozen network's parameters or buffers")
             with self.timed(Section.LOG):
                 logged = self.record.after_step(samples=samples, stage=stage.name, rate=rate, last=last)
             self._save_or_stop(logged, last)
-        if self._digests() != frozen:
-            raise TrainingError(f"stage {stage.name!r} changed a frozen network's parameters or buffers")
 
     def _next(self, stream: Iterator[Sequence[Any]]) -> Sequence[Any]:
         with self.timed(Section.DATA):
@@ -220,22 +230,30 @@ class _Loop:
         return nullcontext() if last or self.world == 1 else self.accelerator.no_sync(self.runner)
 
     def _optimise(self) -> None:
+        scaler = self.accelerator.scaler if self.settings.precision == "fp16" else None
+        moved = self.optimizers
+        if scaler is not None:  # one that has no gradient in this turn has nothing to be unscaled
+            moved = [one for one in moved if any(parameter.grad is not None for parameter in _parameters_of(one))]
         if self.settings.clip is not None:
-            for optimizer in self.optimizers:
-                self.accelerator.unscale_gradients(optimizer)
-            groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
-            torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], self.settings.clip)
-        for optimizer in self.optimizers:
-            optimizer.step()
+            if scaler is not None:
+                for optimizer in moved:
+                    scaler.unscale_(optimizer)
+            parameters = [parameter for optimizer in moved for parameter in _parameters_of(optimizer)]
+            torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+        for optimizer in moved:
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
+        if scaler is not None and moved:
+            scaler.update()  # once for all of them
         self.max_norm.keep()
 
     def _make_optimizers(self, stage: Stage, states: list[Any] | None) -> list[Any]:
         groups = self.distiller.param_groups(stage)
         settings = self.settings
         optimizers: list[Any] = make_optimizers(groups, settings.optimizer, settings.groups, decay=settings.decay)
-        if self.settings.precision == "fp16":  # only then is Accelerate's wrapper needed: it owns the loss scaling
-            optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers]
         for optimizer, state in zip(optimizers, states or (), strict=states is not None):
             optimizer.load_state_dict(state)
             match_layout(optimizer)

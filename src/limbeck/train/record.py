@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import TrainingError
+from limbeck.core.errors import RunError, TrainingError
 from limbeck.core.files import write_json
 from limbeck.core.net import tensors_in
 from limbeck.models.weights import save_weights
@@ -28,7 +28,7 @@ from limbeck.train.metrics import NOT_FINITE, MetricsFile, TermSums
 from limbeck.train.profile import Section, Timed, untimed
 from limbeck.train.progress import TrainingProgress
 from limbeck.train.reordering import Reordered
-from limbeck.train.settings import Train, in_steps, parse_length
+from limbeck.train.settings import NOT_DETERMINING, Train, in_steps, parse_length
 
 Describe = Callable[[nn.Module], Mapping[str, Any]]
 """Says of a network, as plain data, how it is built."""
@@ -93,7 +93,11 @@ class Record:
         self._ema = Ema(distiller, settings.ema) if settings.ema else None
         found = load_checkpoint(folder / "checkpoints") if folder is not None else None
         self.position, self.state = found or (Position(), {})
+        self._training = _determining(distiller, settings)
+        self.frozen: dict[str, str] = {}
+        """Role -> digest of its frozen network, as the stage began."""
         if self.state:
+            _check_same(self.state.get("training", self._training), self._training, folder)
             distiller.load_state(self.state["distiller"])
             if self._ema is not None:
                 self._ema.load(self.state["ema"])
@@ -242,6 +246,8 @@ class Record:
                 "distiller": self._distiller.state(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "ema": {} if self._ema is None else self._ema.state,
+                "frozen": self.frozen,
+                "training": self._training,
             }
             if self._accelerator.scaler is not None:  # of fp16: without it the scale is searched for once more
                 state["scaler"] = self._accelerator.scaler.state_dict()
@@ -275,6 +281,29 @@ class Record:
             self._save(self._delivered(), "best", "last")
         position = self.position
         return Fitted(position.total, self._seconds(), self._last, position.best, position.best_total)
+
+
+def _determining(distiller: Distiller, settings: Train) -> dict[str, str]:
+    """What determines a training, beside its data and networks: the method, and settings that are not as by default.
+
+    Not those that make steps faster: a training may go on under others, with the rounding of these.
+    """
+    left_out = (*NOT_DETERMINING, "channels_last", "compile", "teacher_outputs")
+    names, usual = [field.name for field in fields(settings) if field.name not in left_out], Train()
+    chosen = {name: getattr(settings, name) for name in names}
+    given = {f"train.{name}": repr(value) for name, value in chosen.items() if value != getattr(usual, name)}
+    return {"method": type(distiller.method).__name__, **given}
+
+
+def _check_same(before: Mapping[str, str], now: Mapping[str, str], folder: Path | None) -> None:
+    """Raise RunError when a folder holds the checkpoint of another training."""
+    other = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if other:
+        key = other[0]
+        raise RunError(
+            f"{folder} holds a training with {key} = {before.get(key, 'the default')}, this one has "
+            f"{now.get(key, 'the default')}; expected the same to go on with: take another folder, or delete this one"
+        )
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

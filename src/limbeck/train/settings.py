@@ -194,7 +194,9 @@ class Cached:
         views: how many augmented views of each sample are stored; epoch e trains on view e mod views. 0 = one view
             without augmentation. Absent = 0 if the data have no augmentation, otherwise 8.
         dtype: of what is stored. Outputs come back as float32, tapped features in their own type.
-        top: keep so many of the largest log-probabilities and one rest that holds the remaining mass; absent = all.
+        top: keep so many of the largest log-probabilities and one rest that holds the remaining mass, later spread
+            evenly over the others; absent = all. Those kept are exact at a temperature of 1; at a higher one the rest
+            gets more than it has.
         sampled: keep so many classes, drawn from the teacher's distribution at the temperature of the method: noise
             instead of the bias of `top`, and the more of it the higher that temperature. Only for methods whose loss is
             a KL divergence from teacher to student.
@@ -275,6 +277,13 @@ class Train:
     log: Length = "50 steps"
     trackers: tuple[str, ...] = ()
     teacher_outputs: TeacherOutputs = Live()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.compile, str) and self.accumulate > 1:
+            raise ValueError(
+                f"compile: {self.compile} records the memory of a step once, and gradients that are summed over "
+                f"{self.accumulate} micro-batches do not lie in it; set compile: true, or accumulate: 1"
+            )
 
 
 NOT_DETERMINING = ("checkpoint", "log", "trackers", "reuse_memory")
