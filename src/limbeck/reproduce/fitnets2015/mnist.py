@@ -208,7 +208,7 @@ def _bars(errors: Mapping[str, Errors]) -> Picture:
             axes.plot([place] * len(found.counts), [100 * c / found.images for c in found.counts], ".", color=colour)
         axes.axhline(100 * errors["teacher"].rate, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.set_xticks(range(len(WAYS)), ["labels", "soft", "hints,\nthen soft", "both\nat once"])
-        axes.set(yscale="log", ylabel="test error, %")
+        axes.set(ylabel="test error, %")
 
     caption = "Means with their noise over seeds and test images; dots: seeds. Dashed: the teacher."
     return Picture("ways", "Errors of the thin deep student", caption, draw)
