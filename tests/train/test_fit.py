@@ -169,6 +169,9 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path, other: Train, s
         fitted(other, folder=tmp_path)
     with pytest.raises(RunError, match=r"method = Supervised, this one has KD"):
         fitted(plain("3 steps"), method=KD(), folder=tmp_path)
+    fitted(plain("3 steps"), method=KD(), folder=tmp_path / "kd")
+    with pytest.raises(RunError, match=r"method.temperature = the default, this one has 2.0"):
+        fitted(plain("3 steps"), method=KD(temperature=2.0), folder=tmp_path / "kd")
     fitted(plain("3 steps", log="1 steps", channels_last=False), folder=tmp_path)
 
 

@@ -96,8 +96,11 @@ def _run(role: str, form: str, data: str, root: Path) -> Run:
     student = {"from": form} if form.endswith(SUFFIXES) or form in {one.name for one in shipped()} else _read(form)
     recipe = {"data": _read(data), "models": {"student": student}, "method": "supervised", "report": False}
     # in the current folder, because that is what relative paths in the arguments mean
-    place: Any = {"dir": Path.cwd(), "prefix": ".taps-", "suffix": ".yaml"}
-    with disk_errors(Path.cwd()), tempfile.NamedTemporaryFile("w", encoding="utf-8", **place) as file:
+    here = Path.cwd()
+    with (
+        disk_errors(here),
+        tempfile.NamedTemporaryFile("w", dir=here, prefix=".taps-", suffix=".yaml", encoding="utf-8") as file,
+    ):
         yaml.safe_dump(recipe, file)
         file.flush()
         try:

@@ -28,8 +28,7 @@ its run another seed.
 
 Differs from the paper: nothing known, but there was only a summary of the paper to work from. What it takes for the
 first layer of a section it shows in a picture; `auto` takes the first activation, in a stage that consists of several
-modules that of the last one. Its learning rates are 0.001 in stage 1 and 0.1 in
-stage 2, hence `flow_rate`.
+modules that of the last one. Its learning rates are 0.001 in stage 1 and 0.1 in stage 2, hence `flow_rate`.
 """
 
 from __future__ import annotations

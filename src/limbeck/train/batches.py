@@ -143,10 +143,18 @@ def _length_of(loader: Any) -> int:
     return length
 
 
+def seed_of(name: str) -> int:
+    """The seed that follows from a name.
+
+    A hash, because seeding a generator to draw the seeds of others takes longer than seeding all of them.
+    """
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
+
+
 @contextmanager
 def seeded(name: str) -> Iterator[int]:
     """Seed torch's, Python's and NumPy's generators from a name, and give them their states back afterwards."""
-    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
+    number = seed_of(name)
     state, others = random.getstate(), numpy.random.get_state()  # noqa: NPY002 - a user's transforms may draw from it
     try:
         with torch.random.fork_rng(devices=[]):

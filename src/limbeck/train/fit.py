@@ -11,7 +11,6 @@ a checkpoint needs no generator states and a resumed training ends with the bits
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +28,7 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import Interrupted, TrainingError
 from limbeck.core.net import Kind, digest
 from limbeck.core.plan import At, Stage
-from limbeck.train.batches import Batches, Epochs
+from limbeck.train.batches import Batches, Epochs, seed_of
 from limbeck.train.devices import open_accelerator
 from limbeck.train.interrupts import Interrupts
 from limbeck.train.max_norm import MaxNorm
@@ -108,10 +107,6 @@ def fit(
                 return record.finish()
         finally:
             accelerator.unwrap_model(runner, keep_fp32_wrapper=False)  # gives `forward` back after mixed precision
-
-
-def _parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def stage_lengths(stages: Sequence[Stage], settings: Train, steps_per_epoch: int) -> list[int]:
@@ -269,9 +264,7 @@ class _Loop:
         return self.settings.optimizer.lr * factor
 
     def _seed(self, phase: int, step: int) -> None:
-        # a hash, because seeding a generator to draw the seeds of others takes longer than all of them
-        name = f"{self.settings.seed}/{self.rank}/{phase}/{step}".encode()
-        seed = int.from_bytes(hashlib.blake2b(name, digest_size=7).digest())
+        seed = seed_of(f"{self.settings.seed}/{self.rank}/{phase}/{step}")
         # torch.manual_seed gives the same numbers, but notes a whole stack trace for every kind of device not in use.
         torch.default_generator.manual_seed(seed)
         random.seed(seed)  # a user's network may draw from these two
@@ -303,3 +296,7 @@ class _Loop:
             return False
         asked = torch.tensor(float(self.interrupts.asked), device=self.device)
         return bool(self.accelerator.reduce(asked, reduction="sum") > 0)
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

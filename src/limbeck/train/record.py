@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
 from limbeck.core.bridge import inner
@@ -289,10 +290,23 @@ def _determining(distiller: Distiller, settings: Train) -> dict[str, str]:
     Not those that make steps faster: a training may go on under others, with the rounding of these.
     """
     left_out = (*NOT_DETERMINING, "channels_last", "compile", "teacher_outputs")
-    names, usual = [field.name for field in fields(settings) if field.name not in left_out], Train()
-    chosen = {name: getattr(settings, name) for name in names}
-    given = {f"train.{name}": repr(value) for name, value in chosen.items() if value != getattr(usual, name)}
-    return {"method": type(distiller.method).__name__, **given}
+    method = distiller.method
+    train = {
+        name: value for name, value in _chosen(settings, "train").items() if name.partition(".")[2] not in left_out
+    }
+    return {"method": type(method).__name__, **_chosen(method, "method"), **train}
+
+
+def _chosen(settings: Any, prefix: str) -> dict[str, str]:
+    """What settings say beyond their defaults, so that a field that is added later changes nothing."""
+    found = {}
+    for field in fields(settings):
+        usual, value = field.default, getattr(settings, field.name)
+        if isinstance(usual, FieldInfo):
+            usual = usual.get_default(call_default_factory=True)
+        if value != usual:
+            found[f"{prefix}.{field.name}"] = repr(value)
+    return found
 
 
 def _check_same(before: Mapping[str, str], now: Mapping[str, str], folder: Path | None) -> None:
