@@ -289,12 +289,10 @@ def _determining(distiller: Distiller, settings: Train) -> dict[str, str]:
 
     Not those that make steps faster: a training may go on under others, with the rounding of these.
     """
-    left_out = (*NOT_DETERMINING, "channels_last", "compile", "teacher_outputs")
-    method = distiller.method
-    train = {
-        name: value for name, value in _chosen(settings, "train").items() if name.partition(".")[2] not in left_out
-    }
-    return {"method": type(method).__name__, **_chosen(method, "method"), **train}
+    chosen, method = _chosen(settings, "train"), distiller.method
+    for name in (*NOT_DETERMINING, "channels_last", "compile", "teacher_outputs"):
+        chosen.pop(f"train.{name}", None)
+    return {"method": type(method).__name__, **_chosen(method, "method"), **chosen}
 
 
 def _chosen(settings: Any, prefix: str) -> dict[str, str]:
