@@ -191,6 +191,20 @@ def test_samples_are_drawn_at_the_temperature_at_which_the_method_teaches(lab: P
     assert manifest["row_bytes"] == 10
 
 
+def test_the_largest_classes_are_kept_at_the_temperature_at_which_the_method_teaches(lab: Path) -> None:
+    """A method of two temperatures gets them at 1."""
+    largest = "train.teacher_outputs={name: cached, top: 5}"
+    manifests = {
+        temperature: json.loads((lab / "runs" / "cache" / name / "manifest.json").read_text())
+        for temperature, name in (
+            (4.0, filled(lab, largest)),
+            (1.0, filled(lab, largest, "method={name: compose, methods: [{name: kd, temperature: 2}, {name: kd}]}")),
+        )
+    }
+    for temperature, manifest in manifests.items():
+        assert manifest["temperature"] == manifest["key"]["temperature"] == temperature
+
+
 def test_two_fillings_draw_the_same_classes(lab: Path) -> None:
     samples = "train.teacher_outputs={name: cached, sampled: 5, views: 2}"
     name = filled(lab, samples, VARIED)

@@ -17,9 +17,21 @@ TAPS = {"1": torch.randn(6, 4), "5": torch.randn(6, 2, 3, 3).bfloat16(), "mask":
 TYPES = {name: tensor.dtype for name, tensor in TAPS.items()}
 
 
-def round_trip(logits: Tensor, *, dtype: torch.dtype = torch.float32, top: int | None = None, until: str | None = None):
-    stored = packed(ForwardPass(logits, TAPS), dtype=dtype, top=top, rows=6, who="teacher")
-    return restored(stored, TYPES, classes=logits.shape[-1], until=until)
+def round_trip(
+    logits: Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    top: int | None = None,
+    until: str | None = None,
+    temperature: float = 1.0,
+):
+    stored = packed(ForwardPass(logits, TAPS), dtype=dtype, top=top, temperature=temperature, rows=6, who="teacher")
+    return restored(stored, TYPES, classes=logits.shape[-1], until=until, temperature=temperature)
+
+
+def at(temperature: float, logits: Tensor) -> np.ndarray:
+    """The distribution at a temperature."""
+    return (logits.double() / temperature).softmax(-1).numpy()
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 0.0), (torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
@@ -39,9 +51,11 @@ def test_a_pass_that_stops_at_a_tap_has_what_came_before_it() -> None:
     assert list(found.taps) == ["1", "5"]
 
 
-def test_top_keeps_probabilities_and_all_of_the_mass() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_top_keeps_probabilities_and_all_of_the_mass(temperature: float) -> None:
     logits = 3 * torch.randn(6, 50, dtype=torch.float64)
-    p, q = logits.softmax(-1).numpy(), np.exp(round_trip(logits, top=5).output.double().numpy())
+    found = round_trip(logits, top=5, temperature=temperature).output
+    p, q = at(temperature, logits), np.exp(found.double().numpy() / temperature)
     kept = np.argsort(-p, axis=-1)[:, :5]
     np.testing.assert_allclose(np.take_along_axis(q, kept, -1), np.take_along_axis(p, kept, -1), rtol=1e-6)
     np.testing.assert_allclose(q.sum(-1), 1, rtol=1e-6)
@@ -50,9 +64,11 @@ def test_top_keeps_probabilities_and_all_of_the_mass() -> None:
     np.testing.assert_allclose(others, rest[0] / 45, rtol=1e-5)
 
 
-def test_what_top_loses_is_as_large_as_the_docstring_says() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_what_top_loses_is_as_large_as_the_docstring_says(temperature: float) -> None:
     logits = 3 * torch.randn(6, 50, dtype=torch.float64)
-    p, q = logits.softmax(-1).numpy(), np.exp(round_trip(logits, top=5).output.double().numpy())
+    p = at(temperature, logits)
+    q = at(temperature, round_trip(logits, top=5, temperature=temperature).output)
     lost = (p * np.log(p / q)).sum(-1)
     tails = [np.sort(row)[:-5] for row in p]
     rest = np.array([tail.sum() for tail in tails])

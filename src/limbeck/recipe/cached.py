@@ -21,6 +21,7 @@ from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.layout import channels_last
 from limbeck.core.net import Kind, Net, digest
 from limbeck.data.augment import Augment
+from limbeck.data.batches import ImageBatch
 from limbeck.data.loader import Loader
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
@@ -106,15 +107,17 @@ class Teachers:
         """Role -> its cache, filled or not; raises RunError when nothing is to be stored."""
         return {role: Cache.of(self.run.root, key) for role, key in self._keys.items()}
 
-    def fill(self, example: Any, *, say: Callable[[str], None], progress: bool) -> None:
-        """Store whatever is missing."""
+    def fill(self, example: ImageBatch, *, say: Callable[[str], None], progress: bool) -> None:
+        """Store whatever is missing; another process that is storing it is waited for."""
+        # one sample fewer than a batch of a view, so that an axis that only happens to be as long is noticed
+        probe = ImageBatch(*(part[: max(1, len(part) - 1)] for part in example))
         for role, cache in self.caches().items():
             views = max(1, views_of(self.run) or 0)
             filling = Filling(
                 key=self._keys[role],
                 run=partial(self._whole, self.distiller[role]),
                 view=self.loader.view,
-                example=example,
+                example=probe,
                 ids=self.run.recipe.task.key,
                 rows=len(self.loader.ids),
                 views=views,
@@ -201,8 +204,10 @@ class Teachers:
     def _kept(self, role: str) -> dict[str, Any]:
         """What is kept of it."""
         kept = {key: value for key, value in asdict(self._settings).items() if key in ("dtype", "top", "sampled")}
-        drawn = self._settings.sampled is not None
-        return kept | ({"temperature": self.run.recipe.method.linear_at(role)} if drawn else {})
+        if self._settings.top is None and self._settings.sampled is None:
+            return kept
+        # `top` is stored for any method: where none needs one temperature only, at that of the network's own output
+        return kept | {"temperature": self.run.recipe.method.linear_at(role) or 1.0}
 
     def _network(self, role: str) -> dict[str, Any]:
         """What the weights do not say of a network."""

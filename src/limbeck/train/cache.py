@@ -166,13 +166,17 @@ class Cache:
         return f"delete the folder {self.folder}; the next run fills it again"
 
     @contextmanager
-    def locked(self, *, wait: bool) -> Iterator[bool]:
+    def locked(self, *, wait: bool, say: Callable[[], None] = lambda: None) -> Iterator[bool]:
         """Hold the folder, which is made; the system lets go of it when the process ends, however it ends.
 
         Args:
             wait: for another process that holds it; otherwise the body is told that it is not held.
+            say: called before waiting, if another process holds it.
         """
-        handle = self._lock(wait=wait)
+        handle = self._lock(wait=False)
+        if handle is None and wait:
+            say()
+            handle = self._lock(wait=True)
         try:
             yield handle is not None
         finally:

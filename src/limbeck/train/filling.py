@@ -30,13 +30,13 @@ class Filling:
         key: of the cache.
         run: the network on a batch, whole and without gradient.
         view: the batches of a view, by ascending id.
-        example: any batch.
+        example: a batch with another number of samples than those of a view.
         ids: of the samples of a batch.
         rows: samples in a view.
         views: how many there are, at least one.
         settings: how they are stored.
         who: whose passes, for messages.
-        temperature: at which classes are drawn, if the settings ask for samples.
+        temperature: at which distributions are kept, if the settings ask for the largest classes or for samples.
         facts: what else the manifest should say, such as versions.
     """
 
@@ -57,13 +57,13 @@ class Filling:
 
         Args:
             cache: where to.
-            say: is told the size before anything is written.
+            say: is told the size before anything is written, and for whom it waits.
             done: is told how many samples are stored by now, of all views.
 
         Raises:
             RunError: the disk is full, something cannot be stored, or the folder holds something else.
         """
-        with cache.locked(wait=True):
+        with cache.locked(wait=True, say=lambda: say(f"waiting for another process that stores what {self.who} gives")):
             for half in cache.folder.glob(f".*{TEMPORARY}"):  # of a process that was killed while it wrote
                 half.unlink(missing_ok=True)
             manifest = cache.manifest() or self._manifest()
@@ -103,7 +103,9 @@ class Filling:
         if self.settings.sampled is not None and self.temperature is not None:
             draw = partial(drawn, ids=ids, view=view, draws=self.settings.sampled, temperature=self.temperature)
         dtype, top = getattr(torch, self.settings.dtype), self.settings.top
-        return packed(forward_pass, dtype=dtype, top=top, draw=draw, rows=len(ids), who=self.who)
+        temperature = 1.0 if self.temperature is None else self.temperature
+        rows, who = len(ids), self.who
+        return packed(forward_pass, dtype=dtype, top=top, draw=draw, temperature=temperature, rows=rows, who=who)
 
     def _announcement(self, cache: Cache, manifest: Mapping[str, Any], missing: int) -> str:
         views = f"{self.views} view{'s' if self.views > 1 else ''}"

@@ -1,17 +1,18 @@
 """One network's pass on a batch, as named tensors that can be stored, and back.
 
     output                                 the logits [n … c]
-    top.classes, top.values, top.rest      instead of it: the k largest log-probabilities and the rest, with `top`
+    top.classes, top.values, top.rest      instead of it: the k largest log-probabilities at T and the rest, with `top`
     sampled.classes                        instead of it: classes drawn from the distribution, with `sampled`
     taps/<path>                            what was recorded at a tap
 
-With top-k, the kept classes have their own probabilities p_i and the rest r = 1 - Σ p_i is remembered as one number.
-What comes back are dense logits: log p_i for the kept classes, log(r / (c - k)) for each of the others. Nothing is
-renormalised: the distribution sums to one, and every kept class has the probability that the teacher gave it.
+With top-k, p = softmax(v / T) at the temperature T at which the network teaches. The kept classes have their own
+probabilities p_i and the rest r = 1 - Σ p_i is remembered as one number. What comes back are dense logits: T log p_i
+for the kept classes, T log(r / (c - k)) for each of the others. Nothing is renormalised: at T the distribution sums to
+one, and every kept class has the probability that the teacher gave it.
 
-What is lost is how the teacher divided the rest, and that is a bias. At temperature 1 the restored distribution differs
-from the teacher's by KL = r · (log(c - k) - H), where H is the entropy of the teacher's own division of the rest; so by
-at most r · log(c - k). At a higher temperature the rest counts for more, and so does its being flat.
+What is lost is how the teacher divided the rest, and that is a bias. The restored distribution differs from the
+teacher's by KL = r · (log(c - k) - H), where H is the entropy of the teacher's own division of the rest; so by at most
+r · log(c - k). A rest is the larger the higher T is. At another temperature than T kept classes are not exact either.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def packed(
     dtype: torch.dtype,
     top: int | None = None,
     draw: Draw | None = None,
+    temperature: float = 1.0,
     rows: int,
     who: str,
 ) -> dict[str, Tensor]:
@@ -51,6 +53,7 @@ def packed(
         dtype: of everything that is floating.
         top: how many log-probabilities to keep; absent = the logits.
         draw: draws classes from the distributions of the logits; they are kept instead.
+        temperature: T of those log-probabilities.
         rows: samples in the batch.
         who: whose pass, for messages.
 
@@ -64,7 +67,7 @@ def packed(
     for name, tensor in whole.items():
         _check(tensor, name, rows=rows, who=who)
     if top is not None:
-        whole = _top(whole.pop("output"), top=top, who=who) | whole
+        whole = _top(whole.pop("output"), top=top, temperature=temperature, who=who) | whole
     elif draw is not None:
         _check_finite(output, "output", who)
         whole = {"sampled.classes": draw(whole.pop("output"))} | whole
@@ -100,11 +103,11 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _top(logits: Float[Tensor, "*n c"], *, top: int, who: str) -> dict[str, Tensor]:
+def _top(logits: Float[Tensor, "*n c"], *, top: int, temperature: float, who: str) -> dict[str, Tensor]:
     classes = logits.shape[-1]
     if top >= classes:
         raise RunError(f"{who}: top {top} of {classes} classes leaves no rest; expected at most {classes - 1}, or none")
-    log_p = wide(logits).log_softmax(-1)
+    log_p = (wide(logits) / temperature).log_softmax(-1)
     values, indices = log_p.topk(top, dim=-1)
     # from what is left, not as 1 - Σ p: that difference has no digits where the teacher is sure
     rest = log_p.scatter(-1, indices, -torch.inf).logsumexp(-1)
@@ -126,7 +129,7 @@ def restored(
         types: tap -> its own type, in the order in which the network produced them.
         classes: columns of the output.
         until: the tap at which the pass stops.
-        temperature: at which classes were drawn, if they were.
+        temperature: at which distributions were kept; absent = logits were.
     """
     taps: dict[str, Tensor] = {}
     for path, dtype in types.items():
@@ -139,9 +142,10 @@ def restored(
 def _output(stored: Mapping[str, Tensor], *, classes: int, temperature: float | None) -> Any:
     if "output" in stored:
         return stored["output"].float()
-    if temperature is not None:
+    temperature = 1.0 if temperature is None else temperature
+    if "sampled.classes" in stored:
         return from_draws(stored["sampled.classes"], classes=classes, temperature=temperature)
-    return _dense(stored["top.classes"], stored["top.values"], stored["top.rest"], classes=classes)
+    return temperature * _dense(stored["top.classes"], stored["top.values"], stored["top.rest"], classes=classes)
 
 
 def _dense(

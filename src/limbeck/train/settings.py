@@ -195,8 +195,8 @@ class Cached:
             without augmentation. Absent = 0 if the data have no augmentation, otherwise 8.
         dtype: of what is stored. Outputs come back as float32, tapped features in their own type.
         top: keep so many of the largest log-probabilities and one rest that holds the remaining mass, later spread
-            evenly over the others; absent = all. Those kept are exact at a temperature of 1; at a higher one the rest
-            gets more than it has.
+            evenly over the others; absent = all. They are those of the method's temperature if its loss is a KL
+            divergence from teacher to student at one temperature, otherwise of 1; only there are those kept exact.
         sampled: keep so many classes, drawn from the teacher's distribution at the temperature of the method: noise
             instead of the bias of `top`, and the more of it the higher that temperature. Only for methods whose loss is
             a KL divergence from teacher to student.
