@@ -12,7 +12,7 @@ from torch import nn
 
 from limbeck.core.errors import MissingPackage, TrainingError
 from limbeck.train.devices import check_bfloat16, check_trackers, main_alone, open_accelerator
-from train.waiting import WORLD, work
+from train.waiting import WORLD, train, work
 
 
 def test_precisions_follow_each_other_in_one_process() -> None:
@@ -69,18 +69,30 @@ def test_trackers_that_are_installed_or_registered_by_the_user_will_do(monkeypat
     check_trackers(["tensorboard", "diary"])
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_others_wait_for_the_main_process_longer_than_their_group_would(tmp_path: Path, fails: bool) -> None:
     """And are told when it ends instead."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (str(tmp_path), port, fails), nprocs=WORLD)
+    torch.multiprocessing.spawn(work, (str(tmp_path), free_port(), fails), nprocs=WORLD)
     main, other = ((tmp_path / str(rank)).read_text() for rank in range(WORLD))
     assert main == ("the disk is full True" if fails else "waited True")
     assert other == (
         "the main process ended before its work was done; its own message says why True" if fails else "waited True"
     )
+
+
+def test_a_slow_evaluation_in_the_main_process_does_not_end_a_training_of_two(tmp_path: Path) -> None:
+    """Each is longer than the patience of the processes' group; both end with the same network, averaged."""
+    torch.multiprocessing.spawn(train, (str(tmp_path), free_port()), nprocs=WORLD)
+    main, other = ((tmp_path / str(rank)).read_text() for rank in range(WORLD))
+    assert main.startswith("2 ['accuracy'")
+    assert other == "2 []"
+    torch.testing.assert_close(*(torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORLD)))
 
 
 def test_one_process_waits_for_nobody() -> None:

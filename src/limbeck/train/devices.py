@@ -59,7 +59,7 @@ def open_accelerator(precision: str, *, trackers: tuple[str, ...] = (), folder: 
 
 
 @contextmanager
-def main_alone(processes: PartialState) -> Iterator[bool]:
+def main_alone(processes: PartialState | Accelerator) -> Iterator[bool]:
     """A body in which the main process works, and at whose end the others wait for it, however long that takes.
 
     Waiting in the processes' own group would end after its timeout (10 minutes with NCCL, 30 with Gloo), which is there

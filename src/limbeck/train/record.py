@@ -24,6 +24,7 @@ from limbeck.core.net import tensors_in
 from limbeck.models.weights import save_weights
 from limbeck.train.batches import Batches, Repeatable
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
+from limbeck.train.devices import main_alone
 from limbeck.train.ema import Ema
 from limbeck.train.metrics import NOT_FINITE, MetricsFile, TermSums
 from limbeck.train.profile import Section, Timed, untimed
@@ -42,7 +43,8 @@ class Fitted:
     Args:
         steps: of all stages.
         seconds: in training, over all attempts.
-        last: metrics of the delivered network on the validation split; empty without one.
+        last: metrics of the delivered network on the validation split; empty without one, and in other processes than
+            the main one, which alone looks at it.
         best: the same of the best network met.
         best_step: the step after which it was met.
     """
@@ -193,9 +195,14 @@ class Record:
         return self._before + time.monotonic() - self._began
 
     def evaluate(self) -> None:
-        """Look at the validation split; keep the best network seen there."""
-        if self._validation is None or not self._main:
+        """Look at the validation split; keep the best network seen there. Other processes wait for the main one."""
+        if self._validation is None:
             return
+        with main_alone(self._accelerator) as main:
+            if main:
+                self._look()
+
+    def _look(self) -> None:
         with self._timed(Section.EVALUATION), self._averaged():
             network = self._delivered()
             metrics = dict(self._distiller.task.evaluate(network, (), self._validation_batches()))
@@ -267,19 +274,18 @@ class Record:
 
     def finish(self) -> Fitted:
         """Write the delivered networks. With an average, that is what stays in the distiller."""
-        if not self.position.best_score:  # a plan without stages has trained nothing, but its network can be judged
+        if self.position.total == 0:  # a plan without stages has trained nothing, but its network can be judged
             self.evaluate()
         for tracker in self._accelerator.trackers:
             tracker.finish()
-        if not self._last and self._validation is not None:  # resumed after the last step: only the figures are missing
-            with self._timed(Section.EVALUATION), self._averaged():
-                self._last = dict(self._distiller.task.evaluate(self._delivered(), (), self._validation_batches()))
-        if self._ema is not None:
-            self._ema.keep()
-        if self._validation is not None:
-            self._save(self._delivered(), "last")
-        else:
-            self._save(self._delivered(), "best", "last")
+        with main_alone(self._accelerator) as main:
+            if main and not self._last and self._validation is not None:  # resumed after the last step: figures only
+                with self._timed(Section.EVALUATION), self._averaged():
+                    self._last = dict(self._distiller.task.evaluate(self._delivered(), (), self._validation_batches()))
+            if self._ema is not None:
+                self._ema.keep()
+            if main:
+                self._save(self._delivered(), *(("last",) if self._validation is not None else ("best", "last")))
         position = self.position
         return Fitted(position.total, self._seconds(), self._last, position.best, position.best_total)
 
