@@ -318,6 +318,10 @@ def test_the_manifest_says_in_words_what_it_is_keyed_by(lab: Path) -> None:
         (["train.teacher_outputs={name: cached, top: 10}"], "top: 10 of 10 classes is no less than all"),
         (["train.teacher_outputs={name: cached, sampled: 12}"], "sampled: 12 of 10 classes is no less than all"),
         (
+            ["train.teacher_outputs={name: cached, views: 3}", "data.augment={}"],
+            "views: 3, but without augmentation every view is the same; expected 0, or data.augment",
+        ),
+        (
             [
                 "train.teacher_outputs={name: cached, sampled: 4}",
                 "method={name: compose, methods: [{name: kd, temperature: 2}, {name: kd, temperature: 4}]}",

@@ -65,7 +65,8 @@ def check_stored(run: Run, *, classes: int) -> None:
         classes: of the run's data.
 
     Raises:
-        RunError: no network is frozen, or what is to be kept of its outputs is more than all of it, or would bias.
+        RunError: no network is frozen, views do not differ, or what is to be kept of outputs is more than all of it, or
+            would bias.
     """
     settings, name = run.recipe.train.teacher_outputs, run.canonical["method"]["name"]
     if not isinstance(settings, Cached):
@@ -73,6 +74,11 @@ def check_stored(run: Run, *, classes: int) -> None:
     frozen = run.frozen
     if not frozen:
         raise RunError(f"train.teacher_outputs: cached, but {name} has no frozen network; expected live")
+    if (settings.views or 0) > 1 and run.recipe.data.augment == Augment():
+        raise RunError(
+            f"train.teacher_outputs.views: {settings.views}, but without augmentation every view is the same; expected "
+            "0, or data.augment"
+        )
     for key, kept in (("top", settings.top), ("sampled", settings.sampled)):
         if kept is not None and kept >= classes:
             raise RunError(
