@@ -175,6 +175,8 @@ def test_an_ensemble_is_stored_at_the_temperature_at_which_it_teaches(lab: Path)
     pair = "models.teacher={ensemble: [{from: teacher.yaml}, {from: {recipe: teacher.yaml, seed: 1}}]}"
     filled(lab, pair)
     assert filled(lab, pair, "method.temperature=2") != "known"
+    assert filled(lab, pair, "models.student={name: mlp, hidden: [12]}") == "known"  # whoever learns from it
+    assert filled(lab, pair.replace("]}", "], mean: geometric}")) != "known"
 
 
 def test_samples_are_drawn_at_the_temperature_at_which_the_method_teaches(lab: Path) -> None:

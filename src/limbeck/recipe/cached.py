@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from limbeck.core.assembled import Assembled
 from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import RunError
@@ -220,7 +221,17 @@ class Teachers:
         determining, model = self.run.determining, self.distiller[role].model
         bridges = [module for module in model.modules() if isinstance(module, Bridge)]
         inputs = [{"channels": one.channels, "size": one.size, "normalises": one.normalises} for one in bridges]
-        if model is self.given.get(role):
+        given = self.given.get(role)
+        if model is given:
             return {"model": determining["models"][role], "inputs": inputs}
+        if isinstance(model, Assembled) and _same_parts(model, given):  # such as an ensemble at another temperature
+            return {"model": determining["models"][role], "facts": model.facts(), "inputs": inputs}
         # made by the method from any of the models, so whatever it was told may matter
         return {"models": determining["models"], "method": determining["method"], "inputs": inputs}
+
+
+def _same_parts(one: Assembled, other: nn.Module | None) -> bool:
+    if not isinstance(other, Assembled) or type(one) is not type(other):
+        return False
+    mine, his = one.parts(), other.parts()
+    return list(mine) == list(his) and all(mine[name] is his[name] for name in mine)
