@@ -69,7 +69,7 @@ def steps_by_hand(
         optimizer = torch.optim.SGD(groups, momentum=0.9)
         count = max(1, round(steps * stage.share))
         for step in range(count):
-            for at in distiller.turns(step, count, phase=phase):
+            for at in distiller.turns(step, count, phase=phase, epoch=step / count):
                 terms = {}
                 for batch in micro:
                     terms = runner(batch, at)

@@ -24,7 +24,7 @@ class Counting(nn.Module):
 
 def terms_at(found: Distiller, batch: Any, *, phase: int = 0, step: int = 0, steps: int = 4) -> dict[str, Tensor]:
     """The terms of a stage with a single turn, somewhere in it."""
-    (at,) = found.turns(step, steps, phase=phase)
+    (at,) = found.turns(step, steps, phase=phase, epoch=step / steps)
     return found(batch, at)
 
 
@@ -33,7 +33,7 @@ def train_stage(found: Distiller, batch: Any, *, phase: int, optimizer: type[tor
     found.train()
     optimiser = optimizer(found.param_groups(found.method.plan()[phase]), lr=0.1, weight_decay=0.1)
     for step in range(3):
-        for at in found.turns(step, 3, phase=phase):
+        for at in found.turns(step, 3, phase=phase, epoch=step / 3):
             torch.stack(list(found(batch, at).values())).sum().backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

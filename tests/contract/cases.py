@@ -96,6 +96,7 @@ CASES = [Case(name, method, frozen_width=8 if name in EQUALLY_WIDE else 12) for 
     Case("one-ungated", ONE(gate=False, delivers="ensemble")),
     Case("dml-of-three-at-once", DML(peers=3, updates="simultaneous", target="mean", delivers="ensemble")),
     *(Case(f"born_again-{variant}", BornAgain(variant=variant)) for variant in ("ban+l", "cwtm", "dkpp")),
+    Case("one-ramped", ONE(ramp=1.5)),
     Case("fsp-shuffled", FSP(shuffle=True), frozen_width=8),
     Case("staged", Staged()),
     Case("peers-sequential", Peers()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -42,6 +42,9 @@ class Hint(Method):
 @settings
 class Staged(Hint):
     """Two stages as in FitNets: first the lower part to the hint, then the whole to the soft targets."""
+
+    def looks_at(self) -> Set[str]:
+        return {"fraction"}
 
     def plan(self) -> Sequence[Stage]:
         return (
@@ -146,6 +149,9 @@ class Momentum(Method):
 @settings
 class Ragged(Method):
     """Two turns with a width drawn per step, equal in both turns; delivers another role."""
+
+    def looks_at(self) -> Set[str]:
+        return {"rng"}
 
     def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
         return {"head": nn.Linear(3, 3)}

@@ -30,7 +30,7 @@ class Stopped(Cycle):
     """Batches of two micro-batches; somebody presses Ctrl-C while a certain one is loaded."""
 
     def __init__(self, stop: int | None = None) -> None:
-        super().__init__([image_batch(6, seed=seed) for seed in range(5)])
+        super().__init__([image_batch(6, seed=seed) for seed in range(3)])
         self.stop = stop
 
     def batches(self, start_step: int = 0) -> Iterator[list[Any]]:
@@ -43,11 +43,12 @@ class Stopped(Cycle):
 def trained(case: Case, folder: Path, *, stops: tuple[int, ...] = ()) -> Distiller:
     """Train with dropout, interrupted while the batches of some steps are loaded, each time in a new distiller."""
     train = Train(length=f"{STEPS} steps", optimizer=AdamW(lr=0.01), log="3 steps")
+    arguments: Any = {"folder": folder, "validation": [image_batch(4)], "progress": False}
     for stop in stops:
         with pytest.raises(Interrupted):
-            fit(case.distiller(dropout=0.3), Stopped(stop), train, folder=folder, progress=False)
+            fit(case.distiller(dropout=0.3), Stopped(stop), train, **arguments)
     found = case.distiller(dropout=0.3)
-    fit(found, Stopped(), train, folder=folder, progress=False)
+    fit(found, Stopped(), train, **arguments)
     return found
 
 
@@ -86,7 +87,7 @@ def test_eight_samples_can_be_learnt(case: Case, knows: dict[int, dict[str, torc
             models[role].load_state_dict(knows[case.frozen_width])
     found = case.distiller(models)
     train = Train(length="200 steps", optimizer=Adam(lr=0.02), schedule=Constant())
-    fit(found, Cycle([image_batch()]), train, progress=False)
-    network = found.deliver([image_batch()]) if case.of_limbeck else models["student"]
+    fit(found, Cycle([image_batch()]), train, validation=[image_batch()], progress=False)
+    network = found.deliver([image_batch()], [image_batch()]) if case.of_limbeck else models["student"]
     metrics = Classification().evaluate(network, [], [image_batch()])
     assert metrics["accuracy"] == 1.0

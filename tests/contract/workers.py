@@ -37,7 +37,7 @@ def trained(case: Case, rank: int | None = None) -> dict[str, torch.Tensor]:
     """The state after a few steps. No BatchNorm: its statistics differ between processes by nature."""
     found = case.distiller(batch_norm=False)
     train = Train(length=f"{STEPS} steps", optimizer=SGD(lr=0.05), schedule=Constant(), log="1 steps")
-    fit(found, Cycle([share(rank)]), train, progress=False)
+    fit(found, Cycle([share(rank)]), train, validation=[batch()], progress=False)
     found.close()
     return found.state()
 

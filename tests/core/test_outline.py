@@ -241,3 +241,19 @@ def test_features_of_a_square_image_with_channels_last_are_no_maps() -> None:
     assert not channels_last((2, 8, 8, 12))
     assert channels_last((2, 8, 8, 32))
     assert not channels_last((2, 8, 8, 8), square=True)
+
+
+def test_features_without_a_row_per_sample_are_left_out() -> None:
+    """Windows of attention, cut out of the images of a batch and laid one after the other."""
+
+    class Windows(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1)
+
+    class Back(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2, 3)
+
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), Windows(), nn.Conv2d(6, 6, 1), Back(), nn.ReLU())
+    found = outline(model, lambda net: net(torch.rand(4, 3, 8, 8)))
+    assert [unit.path for unit in found.units] == ["0", "3", "4"]

@@ -159,3 +159,16 @@ def test_the_ends_of_a_networks_own_stages() -> None:
         ends(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)))
     with pytest.raises(MethodError, match="one stage only in VisionTransformer"):
         ends(vit(depth=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("torchvision/resnet18", ["layer1", "layer2", "layer3", "layer4"]),
+        ("torchvision/shufflenet_v2_x0_5", ["stage2", "stage3", "conv5"]),
+        ("resnet20", ["layer1", "layer2", "layer3"]),
+    ],
+)
+def test_neither_a_stem_nor_a_pooling_is_a_stage_with_an_end_of_its_own(name: str, ends: list[str]) -> None:
+    model = build(name, {}, classes=10, channels=3, height=64, width=64)
+    assert ends_of_stages(model, lambda net: net(torch.rand(2, 3, 64, 64))) == ends

@@ -59,7 +59,7 @@ def test_buffers_can_move_too_and_other_lengths_are_refused() -> None:
 def test_what_a_method_reordered_is_remembered_until_the_next_step(method: Supervised | Compose) -> None:
     found = distiller(method)
     for step in range(3):
-        for at in found.turns(step, 3):
+        for at in found.turns(step, 3, epoch=0.0):
             assert found.reordered == []
             found(image_batch(), at)
         assert [axis for _, axis, _ in found.reordered] == [0]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limbeck.adapters.exit_thresholds import NEVER
 from limbeck.adapters.exits import Exits
-from limbeck.core.bridge import Bridge
+from limbeck.core.bridge import Bridge, inner
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError, TapError
 from limbeck.data.digits import Digits
@@ -25,6 +25,7 @@ from limbeck.methods.hint import Hint
 from limbeck.methods.kd import KD
 from limbeck.models.cnn import cnn
 from limbeck.tasks.classification import Classification
+from limbeck.train.ema import Ema
 from limbeck.train.fit import fit
 from limbeck.train.settings import SGD, Train
 from little import changed, conv_net, image_batch, steps_by_hand, values
@@ -236,11 +237,34 @@ def test_thresholds_see_the_validation_images_only(trained: Trained) -> None:
     assert not BYOT().uses_validation()
 
 
+def test_heads_are_averaged_with_the_network_under_them() -> None:
+    """What is delivered of an average is all of it."""
+    models = {"student": conv_net(8)}
+    found = Distiller(BYOT(delivers="ensemble"), Classification(), models, image_batch())
+    start, ema = values(found), Ema(found, 0.75)
+    with torch.no_grad():
+        for tensor in found.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(1.0)
+    ema.update()
+    ema.keep()
+    floats = {name: tensor for name, tensor in found.state_dict().items() if tensor.is_floating_point()}
+    assert any(name.startswith("adapters.exit1") for name in floats)
+    for name, tensor in floats.items():
+        torch.testing.assert_close(tensor, start[name] + 0.25)
+
+
 def test_the_ensemble_is_at_least_an_answer_of_all(trained: Trained) -> None:
     exits = trained.under(BYOT(**TAPS, delivers="ensemble"))
-    images = next(iter(trained)).images
+    images, seen = next(iter(trained)).images, list[Tensor]()
+    for path in exits.at:
+        inner(exits.network).get_submodule(path).register_forward_hook(
+            lambda _module, _inputs, output: seen.append(output)
+        )
     with torch.no_grad():
-        torch.testing.assert_close(exits(images), torch.stack(exits.logits_of_all(images)).mean(0))
+        end = exits.network(images)
+        answers = [head(features)[1] for head, features in zip(exits.heads, seen, strict=True)]
+        torch.testing.assert_close(exits(images), (sum(answers) + end) / (len(answers) + 1))
     assert trained.accuracy(exits) > 0.9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -9,6 +11,7 @@ from torch import nn
 
 from limbeck.adapters.ensemble import Ensemble
 from limbeck.core.distiller import Distiller
+from limbeck.core.errors import MethodError
 from limbeck.methods.dml import DML
 from limbeck.tasks.classification import Classification
 from little import conv_net, image_batch, values
@@ -59,8 +62,10 @@ def test_a_peer_that_answers_keeps_its_running_statistics() -> None:
 
 def test_equal_networks_have_no_divergence() -> None:
     method = DML(updates="simultaneous")
-    models = {role: conv_net(batch_norm=False) for role in method.roles()}
-    terms = Distiller(method, Classification(), models, image_batch())(image_batch())
+    models = {role: conv_net(seed=seed, batch_norm=False) for seed, role in enumerate(method.roles())}
+    found = Distiller(method, Classification(), models, image_batch())
+    models["peer1"].load_state_dict(models["student"].state_dict())
+    terms = found(image_batch())
     assert terms["kl"].item() == terms["peer1/kl"].item() == 0.0
 
 
@@ -74,6 +79,15 @@ def test_the_best_network_by_validation_is_delivered() -> None:
     assert DML().uses_validation()
     assert found.deliver((), held_out) is models["peer2"]
     assert found.deliver() is models["student"]
+    with pytest.raises(MethodError, match="DML delivers the best peer by validation, and there is no validation split"):
+        found.deliver([image_batch()], [])
+
+
+def test_peers_that_could_not_teach_each_other_are_refused() -> None:
+    network = conv_net()
+    for peer, problem in ((network, "share parameters"), (copy.deepcopy(network), "begin with equal weights")):
+        with pytest.raises(MethodError, match=f"DML: 'student' and 'peer1' {problem}"):
+            Distiller(DML(), Classification(), {"student": network, "peer1": peer}, image_batch())
 
 
 def test_all_together_are_an_ensemble() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from limbeck.adapters.widening import plain, view_of
 from limbeck.adapters.widening.kinds import Follows
@@ -91,13 +93,13 @@ def test_the_wide_network_changes_from_step_to_step_but_not_within_a_step() -> N
     found = distiller().train()
     seen = []
     for step in range(6):
-        for at in found.turns(step, 20):
+        for at in found.turns(step, 20, epoch=0.0):
             for seed in (1, 2):  # two micro-batches
                 found(image_batch(seed=seed), at)
                 seen.append(dict(view_of(found["wide"].model).sizes))
     assert seen[::2] == seen[1::2]
     assert len({tuple(one.values()) for one in seen}) > 3
-    (at,) = found.turns(2, 20)
+    (at,) = found.turns(2, 20, epoch=0.0)
     found(image_batch(), at)
     assert dict(view_of(found["wide"].model).sizes) == seen[4]
 
@@ -107,7 +109,7 @@ def test_after_a_share_of_training_only_the_inside_of_blocks_is_widened() -> Non
     base = distiller()
     early, late = [], []
     for step in range(20):
-        (at,) = found.turns(step, 20)
+        (at,) = found.turns(step, 20, epoch=0.0)
         found(image_batch(), at)
         (early if step < 10 else late).append((sizes(found, Follows.WIDTH), sizes(found, Follows.EXPAND)))
     assert len({tuple(widths) for widths, _ in early}) > 3
@@ -224,6 +226,55 @@ def test_a_training_with_sorts_that_was_interrupted_ends_with_the_same_bits(opti
     torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
     for file in ("student-last.safetensors", "student-best.safetensors"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "resumed" / file).read_bytes()
+
+
+class Noisy(Dataset[Any]):
+    """Images on which a user's transform draws noise."""
+
+    def __len__(self) -> int:
+        return 48
+
+    def __getitem__(self, index: int) -> Any:
+        images, labels, ids = image_batch(1, seed=index)
+        return images[0] + 0.1 * torch.randn(1, 8, 8), labels[0], ids[0]
+
+
+class Epochal(Sampler[int]):
+    """Draws positions as it goes, a few at a time, from a generator that others may use, and from the epoch."""
+
+    def __init__(self) -> None:
+        self.generator, self.epoch = torch.Generator(), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return 48
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(48):
+            yield (int(torch.randint(48, (1,), generator=self.generator)) + self.epoch) % 48
+
+
+def test_an_estimation_on_training_images_changes_nothing_for_training(tmp_path: Path) -> None:
+    """Its images come from the loader that training is in the middle of; and what is saved is what was measured."""
+    held_out, measured = [image_batch(8, seed=99)], []
+
+    class Measured(Classification):
+        def evaluate(self, model: nn.Module, train: Any, test: Any) -> dict[str, float]:
+            measured.append(values(model))
+            return super().evaluate(model, train, test)
+
+    def trained(name: str, evaluate: str) -> dict[str, torch.Tensor]:
+        found = Distiller(NetAug(calibrate=16), Measured(), {"student": mobile_net()}, image_batch(4))
+        batches = DataLoader(Noisy(), batch_size=8, sampler=Epochal())
+        train = Train(length="16 steps", optimizer=SGD(lr=0.05, momentum=0.9), evaluate=evaluate)
+        fit(found, batches, train, folder=tmp_path / name, validation=held_out, progress=False)
+        return found.state()
+
+    often, once = trained("often", "3 steps"), trained("once", "16 steps")
+    torch.testing.assert_close(often, once, rtol=0, atol=0)
+    torch.testing.assert_close(load_file(tmp_path / "once" / "student-last.safetensors"), measured[-1], rtol=0, atol=0)
 
 
 def test_a_checkpoint_stores_the_supernet_once(tmp_path: Path) -> None:

@@ -105,6 +105,23 @@ def test_a_network_that_cannot_be_split_is_refused_in_one_sentence() -> None:
         distiller(ONE(at="second"), Reaches())
 
 
+class Looks(nn.Module):
+    """Uses a weight of its last layer, not the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3 * 32 * 32, 4), nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.first(images.flatten(1))
+        return self.last(features) * self.last.weight.norm()
+
+
+def test_a_network_that_looks_inside_its_tail_is_refused_in_one_sentence() -> None:
+    with pytest.raises(MethodError, match=r"Looks cannot be split at 'last': its own code looks inside a module that"):
+        distiller(ONE(at="last"), Looks())
+
+
 def test_unknown_places_and_networks_of_one_stage_are_refused() -> None:
     with pytest.raises(MethodError, match="at 'tail' is not a module of Sequential"):
         distiller(ONE(at="tail"), conv_net())

@@ -61,7 +61,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 def objective(found: Distiller, *, phase: int = 0, step: int = 0, steps: int = 4) -> Tensor:
     """The sum of all terms somewhere in training."""
-    (at,) = found.turns(step, steps, phase=phase)
+    (at,) = found.turns(step, steps, phase=phase, epoch=step / steps)
     return torch.stack(list(found(batch(), at).values())).sum()
 
 

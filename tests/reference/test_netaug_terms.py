@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from limbeck.adapters.widening import view_of
 from limbeck.core.distiller import Distiller
 from limbeck.methods.netaug import NetAug
 from limbeck.tasks.classification import Classification
@@ -115,13 +116,14 @@ def test_the_sum_equals_the_equation(step: int, until: float) -> None:
         wide = eq.hard_term(logits(tensors, images, stem, inside), LABELS).mean()
         return own + ALPHA * wide
 
-    (at,) = found.turns(step, 4)
+    (at,) = found.turns(step, 4, epoch=0.0)
     check(torch.stack(list(found(batch(), at).values())).sum(), list(named.values()), expected)
 
 
 def test_the_drawn_networks_differ_from_step_to_step() -> None:
-    drawn = set()
+    found, drawn = distilled(width_until=1.0), set()
     for step in range(4):
-        rng = Random(f"0/main/{step}")
-        drawn.add((rng.choice(WIDTHS), rng.choice(EXPANDS)))
+        (at,) = found.turns(step, 4, epoch=0.0)
+        found(batch(), at)
+        drawn.add(tuple(view_of(found["wide"].model).sizes.values()))
     assert len(drawn) >= 3

@@ -163,6 +163,11 @@ def _check(network: nn.Module, run: Callable[[], Any], alone: Any, *, at: str, c
         several = run()
     except (RuntimeError, ValueError, IndexError) as error:
         raise MethodError(f"{type(network).__name__} cannot be split at {at!r}: {error}; {advice}") from error
+    except (AttributeError, TypeError) as error:
+        raise MethodError(
+            f"{type(network).__name__} cannot be split at {at!r}: its own code looks inside a module that would stand "
+            f"there several times ({error}); {advice}"
+        ) from error
     fits = isinstance(several, Tensor) and several.shape == (count * len(alone), *alone.shape[1:])
     if not fits or not torch.allclose(several[: len(alone)], alone, rtol=1e-3, atol=1e-4):
         came = f"shape {list(several.shape)}" if isinstance(several, Tensor) else f"a {type(several).__name__}"

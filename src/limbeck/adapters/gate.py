@@ -36,7 +36,10 @@ class Gate(nn.Module):
             MethodError: training on a single sample, which has no spread to be normalised by.
         """
         if self.training and len(feature) < 2:
-            raise MethodError("the gate's BatchNorm needs a batch of at least 2 to train on; set a larger data.batch")
+            raise MethodError(
+                "the gate's BatchNorm needs a batch of at least 2 to train on; set a larger data.batch, or "
+                "drop_last=True of a DataLoader whose last batch has one sample"
+            )
         vector = feature.mean((2, 3)) if feature.ndim == 4 else feature.mean(1) if feature.ndim == 3 else feature
         return self.norm(self.linear(vector)).relu().softmax(-1)
 

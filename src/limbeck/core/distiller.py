@@ -186,7 +186,7 @@ class Distiller(nn.Module):
             at: as yielded by `turns`; may be absent when the plan has a single turn.
 
         Raises:
-            MethodError: the plan has several turns and `at` is absent.
+            MethodError: `at` is absent, and the plan has several turns or its terms look at where in training they are.
         """
         if at is None:
             at = self._only_turn()
@@ -204,12 +204,25 @@ class Distiller(nn.Module):
                 f"{type(self.method).__name__} has {len(turns)} turns: write "
                 "`for at in distiller.turns(step, steps): ... distiller(batch, at) ...`, with an optimiser step in each"
             )
+        looks_at = self.method.looks_at()
+        if looks_at:
+            raise MethodError(
+                f"{type(self.method).__name__} looks at where in training it is ({', '.join(sorted(looks_at))}): write "
+                "`for at in distiller.turns(step, steps, epoch=passes): ... distiller(batch, at) ...`"
+            )
         turn, stage = turns[0]
         self.switch(turn)
         return At(turn, stage.name)
 
     def turns(
-        self, step: int, steps: int, *, stage: Stage | None = None, phase: int = 0, seed: int = 0, epoch: float = 0.0
+        self,
+        step: int,
+        steps: int,
+        *,
+        stage: Stage | None = None,
+        phase: int = 0,
+        seed: int = 0,
+        epoch: float | None = None,
     ) -> Iterator[At]:
         """The turns of one step; `fit` walks this generator, and a user's own loop may.
 
@@ -221,14 +234,22 @@ class Distiller(nn.Module):
             stage: absent = the stage with index `phase`.
             phase: the stage's index.
             seed: of the run.
-            epoch: passes over the data so far.
+            epoch: passes over the data so far; may be absent when the method does not look at it.
+
+        Raises:
+            MethodError: the method looks at the epoch, which is absent.
         """
+        if epoch is None and "epoch" in self.method.looks_at():
+            raise MethodError(
+                f"{type(self.method).__name__} looks at the epoch: turns(step, steps, epoch=...) with the passes over "
+                "the data so far, such as step / steps_per_epoch"
+            )
         stage = stage or self.method.plan()[phase]
         self.reordered.clear()
         at = None
         for turn in stage.turns:
             self.switch(turn)
-            at = At(turn, stage.name, phase, step, epoch, step / steps, f"{seed}/{stage.name}/{step}")
+            at = At(turn, stage.name, phase, step, epoch or 0.0, step / steps, f"{seed}/{stage.name}/{step}")
             yield at
         if at is not None:
             with torch.no_grad():

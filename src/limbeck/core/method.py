@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -107,6 +107,10 @@ class Method:
     def plan(self) -> Sequence[Stage]:
         """The stages of training."""
         return (Stage(),)
+
+    def looks_at(self) -> Set[str]:
+        """Which of `step`, `epoch`, `fraction` and `rng` of `At` decide its terms; a loop has to give those."""
+        return frozenset()
 
     def linear_at(self, role: str) -> float | None:
         """The temperature T at which the terms are linear in a frozen network's distribution softmax(output / T).

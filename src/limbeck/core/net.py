@@ -135,7 +135,7 @@ class Net(nn.Module):
                 raise
             raise MethodError(
                 f"BatchNorm in {type(inner(self.model)).__name__} needs a batch of at least 2 to train on ({error}); "
-                "set a larger data.batch"
+                "set a larger data.batch, or drop_last=True of a DataLoader whose last batch has one sample"
             ) from error
         finally:
             seen = self._taps.stop()

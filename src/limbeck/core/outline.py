@@ -8,9 +8,9 @@ then cut into *units*, from the root downwards: a module is one unit, unless
     it is a sequence of modules on tokens (the blocks of a transformer),
 
 in which case the modules that it calls take its place. So a residual stage is one unit, and so is each block of a
-transformer. What a later module changes in place cannot be tapped, and is left out. A *stage* ends at the last unit of
-one map size; a network whose units all have one size, such as a transformer, has no stages, and is cut at equal depths
-instead.
+transformer. Left out are features that a later module changes in place, which cannot be tapped, and those without one
+row per sample, such as the windows of a Swin transformer. A *stage* ends at the last unit of one map size; a network
+whose units all have one size, such as a transformer, has no stages, and is cut at equal depths instead.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Unit:
         kind: name of the module's class.
         shape: of its output on the example, [b c h w] or [b n d].
         size: height and width of the map; for tokens the square grid that they form, class tokens left out.
+        layers: how many layers it has, itself or inside: weights of two axes and more.
         learns: whether the module has parameters.
         activates: whether the module is an activation, such as a ReLU.
         tensor: number of the tensor; a container that passes on what its last module gave has that module's.
@@ -47,6 +48,7 @@ class Unit:
     kind: str
     shape: tuple[int, ...]
     size: tuple[int, int]
+    layers: int
     learns: bool
     activates: bool
     tensor: int
@@ -82,6 +84,11 @@ class Outline:
             if unit.size != (1, 1) and unit.size[0] <= min(last, default=unit.size[0]):
                 last[unit.size[0]] = unit
         return list(last.values())
+
+    def layers(self, stage: Unit) -> int:
+        """How many layers gave the maps of a stage: none if it is a mere pooling, one if it is a stem."""
+        before = self.units[: self.units.index(stage) + 1]
+        return sum(unit.layers for unit in before if unit.size == stage.size)
 
     def stride(self, unit: Unit) -> float:
         """How many times smaller than the image, or else than the largest map, a unit's map is."""
@@ -162,6 +169,7 @@ class _Calls:
         self._tensors: dict[str, Tensor] = {}  # kept until the pass is over: only then is known what was overwritten
         self._versions: dict[str, int] = {}
         self._numbers = count()
+        self._rows: int | None = None  # samples that the network was given
 
     def watched(self) -> ExitStack:
         """A context in which the calls are recorded."""
@@ -177,7 +185,10 @@ class _Calls:
         calls = self._children.setdefault(self._open[-1], []) if self._open else []
         if path not in calls:
             calls.append(path)
-        size = self._size(next((item for item in inputs if isinstance(item, Tensor)), None))
+        given = next((item for item in inputs if isinstance(item, Tensor)), None)
+        if not self._open and given is not None and given.ndim:
+            self._rows = len(given)
+        size = self._size(given)
         if size is not None:
             self._sizes[path] = size
         self._open.append(path)
@@ -193,7 +204,8 @@ class _Calls:
             self._tensors[path], self._versions[path] = output, output._version
             learns, kind = next(module.parameters(), None) is not None, type(module).__name__
             shape, activates = tuple(output.shape), not learns and _activates(module)
-            self._given[path] = Unit(path, kind, shape, size, learns, activates, number)
+            layers = sum(parameter.ndim > 1 for parameter in module.parameters())
+            self._given[path] = Unit(path, kind, shape, size, layers, learns, activates, number)
 
     def forget_overwritten(self) -> None:
         """The pass is over: leave out what a later module changed in place, and let go of the tensors."""
@@ -227,7 +239,9 @@ class _Calls:
         return found
 
     def _size(self, features: Any) -> tuple[int, int] | None:
-        if not isinstance(features, Tensor) or not features.is_floating_point():
+        if not isinstance(features, Tensor) or not features.is_floating_point() or not features.ndim:
+            return None
+        if self._rows is not None and len(features) != self._rows:
             return None
         if features.ndim == 3:
             return grid_of(features.shape[1])

@@ -140,6 +140,8 @@ def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
 def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[str]:
     """The ends of a network's stages, or of three equal parts of one without stages, from shallow to deep.
 
+    A mere pooling is no stage here, and neither is a stem, a single layer before stages of several.
+
     Args:
         model: the network.
         run: runs a network on the example.
@@ -148,7 +150,11 @@ def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[st
         MethodError: it gives no features, or all of it is one part.
     """
     found = outline(model, run)
-    ends = list(dict.fromkeys(unit.path for unit, _ in matched(found, found))) if found.stages else []
+    units = [unit for unit, _ in matched(found, found)] if found.stages else []
+    units = [unit for unit in units if found.layers(unit)]
+    if len(units) > 2 and found.layers(units[0]) == 1 < max(found.layers(unit) for unit in units):
+        del units[0]
+    ends = list(dict.fromkeys(unit.path for unit in units))
     if len(ends) < 2:
         raise MethodError(
             f"auto finds {'one stage only' if ends else 'neither a feature map [b c h w] nor tokens [b n d]'} in "

@@ -7,7 +7,7 @@ with the weight `task_weight`. Members have one stage with one turn: a staged me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -79,6 +79,10 @@ class Compose(Method):
         for method in self.methods:
             models = method.networks(models, run)
         return models
+
+    def looks_at(self) -> Set[str]:
+        """The members' together."""
+        return frozenset().union(*(method.looks_at() for method in self.methods))
 
     def linear_at(self, role: str) -> float | None:
         """The one temperature of all members that have this role, if there is one."""

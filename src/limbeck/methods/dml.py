@@ -26,15 +26,17 @@ that is, but its running statistics move only at its own update.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from limbeck.adapters.ensemble import Ensemble
+from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets
-from limbeck.core.net import Kind
+from limbeck.core.net import Kind, digest
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.rows import Factored, Rows, over_rows
 from limbeck.core.settings import settings
@@ -68,6 +70,23 @@ class DML(Method):
         """Peers that a recipe does not give are like the student."""
         return {f"peer{number}": "student" for number in range(1, self.peers)}
 
+    def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
+        """As given.
+
+        Raises:
+            MethodError: two of them are one network, or begin with equal weights: neither could teach the other.
+        """
+        given = [(role, models[role]) for role in self.roles() if role in models]
+        for (one, network), (other, peer) in combinations(given, 2):
+            if {id(p) for p in network.parameters()} & {id(p) for p in peer.parameters()}:
+                raise MethodError(f"DML: {one!r} and {other!r} share parameters; give each a network of its own")
+            if digest(network) == digest(peer):
+                raise MethodError(
+                    f"DML: {one!r} and {other!r} begin with equal weights, so they would stay equal and teach each "
+                    "other nothing; expected initial weights of their own: build each from another seed"
+                )
+        return models
+
     def plan(self) -> Sequence[Stage]:
         """One turn for all, or one turn each."""
         roles = tuple(self.roles())
@@ -98,11 +117,23 @@ class DML(Method):
         return self.delivers == "best"
 
     def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
-        """One of the networks, or their mean."""
+        """One of the networks, or their mean.
+
+        Raises:
+            MethodError: there is no validation batch to find the best one on.
+        """
         models = [nets[role].model for role in self.roles()]
         if self.delivers == "ensemble":
             return Ensemble(models)
-        if self.delivers == "student" or not validation:
+        if self.delivers == "student":
+            return models[0]
+        if next(iter(validation), None) is None:
+            # Without a training batch only the kind of network is asked for.
+            if next(iter(train), None) is not None:
+                raise MethodError(
+                    "DML delivers the best peer by validation, and there is no validation split; give one, or set "
+                    "delivers: student or ensemble"
+                )
             return models[0]
         scores = [nets.task.score(nets.task.evaluate(model, (), validation)) for model in models]
         return models[scores.index(max(scores))]

@@ -28,7 +28,7 @@ at 5 and its text at 4, the text is followed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -93,6 +93,10 @@ class FitNets(Method):
         kind = ConvolutionalRegressor if self.regressor == "convolution" else Regressor
         activation = activation_for(self.activation, nets["teacher"], self.pair.teacher, teacher)
         return {"regressor": kind(student, teacher, activation=activation)}
+
+    def looks_at(self) -> Set[str]:
+        """The weight of the soft targets falls during the second stage."""
+        return {"fraction"}
 
     def plan(self) -> Sequence[Stage]:
         """Both networks stop at their taps in stage 1, so no gradient reaches what lies above the guided layer."""

@@ -28,13 +28,14 @@ statistics of BatchNorm, so these are estimated anew from `calibrate` training i
 
 Differs from the paper: read in notes, and its authors' code consulted (mit-han-lab/tinyml). Optimiser states follow the
 sort; the code forgets them. The first sort comes after one epoch, so that given weights count, and each after the first
-step of an epoch, so that an evaluation sees a network that was trained since. Additional linear weights are drawn like
-those of convolutions. All processes draw the same network. Sorting needs epochs: the loop must tell `turns` of them.
+step of an epoch, so that an evaluation sees a network that was trained since. The network keeps the weights it has, and
+additional ones are drawn with their spread; the code draws all of them by `kaiming_uniform_(a=√5)`. All processes draw
+the same network. Sorting needs epochs: the loop must tell `turns` of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -77,6 +78,10 @@ class NetAug(Method):
     def compilable(self) -> bool:
         """Every step draws another width, and each would be compiled anew."""
         return False
+
+    def looks_at(self) -> Set[str]:
+        """Widths are drawn anew in each step, until a share of training; channels are sorted from epoch to epoch."""
+        return {"rng", "fraction", *(("step", "epoch") if self.sort else ())}
 
     def uses_unlabelled(self) -> bool:
         """Labels only."""

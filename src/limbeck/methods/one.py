@@ -31,7 +31,7 @@ order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -79,6 +79,10 @@ class ONE(Method):
         """One network."""
         return {"student": Kind.TRAINED}
 
+    def looks_at(self) -> Set[str]:
+        """The ramp is one of epochs."""
+        return {"epoch"} if self.ramp is not None else frozenset()
+
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """`at: auto` is where the last stage begins."""
         return self if self.at != "auto" else replace(self, at=last_stage(models["student"], run))
@@ -119,7 +123,7 @@ class ONE(Method):
         return {  # Eq. 3
             "task": sum(labels[1:], labels[0]),
             "ensemble": nets.task.supervised(joined, batch),
-            "one": self.soft_weight * self._ramp(at.epoch) * sum(soft[1:], soft[0]),
+            "one": self.soft_weight * self._ramp(at) * sum(soft[1:], soft[0]),
         }
 
     def _joined(self, nets: Nets, logits: Tensor, taps: Mapping[str, Tensor]) -> Tensor:
@@ -130,8 +134,10 @@ class ONE(Method):
     def _soft(self, student: Tensor, ensemble: Tensor, _targets: Tensor | None) -> Tensor:
         return soft_target_kl(student, ensemble, temperature=self.temperature, reduction="none")  # Eq. 4
 
-    def _ramp(self, epoch: float) -> float:
-        return 1.0 if self.ramp is None or epoch >= self.ramp else math.exp(-5 * (1 - epoch / self.ramp) ** 2)  # Eq. 5
+    def _ramp(self, at: At) -> float:
+        if self.ramp is None or at.epoch >= self.ramp:
+            return 1.0
+        return math.exp(-5 * (1 - at.epoch / self.ramp) ** 2)  # Eq. 5
 
     def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
         """The first branch, or all of them behind the gate."""

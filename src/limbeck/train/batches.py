@@ -78,7 +78,7 @@ class Epochs:
                 "expected a DataLoader with persistent_workers=False: workers that are kept are not seeded anew for "
                 "each pass, so a training could not be resumed with the same result"
             )
-        self._seed, self._accumulate = seed, accumulate
+        self._seed, self._accumulate, self._epoch = seed, accumulate, 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,15 +98,34 @@ class Epochs:
                 yield group
             epoch, step = epoch + 1, 0
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """What is read inside of another pass leaves the one that is going on as it would have been."""
+        epoch, parts = self._epoch, self._parts()
+        generators = [part.generator for part in parts if isinstance(getattr(part, "generator", None), torch.Generator)]
+        states = [generator.get_state() for generator in generators]
+        try:
+            yield
+        finally:
+            if self._epoch != epoch:
+                self._tell(epoch)
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+
+    def _tell(self, epoch: int) -> None:
+        self._epoch = epoch
+        for part in self._parts():
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)
+
     def _begin(self, epoch: int, *, skip: int) -> tuple[Any, Iterator[Any]]:
         """The first batch after those that are skipped, and the iterator that gives the others.
 
         A sampler draws its order when it is asked for the first batch, so that is done here, under the epoch's seed.
         """
         with seeded(f"{self._seed}/epoch/{epoch}") as number:
+            self._tell(epoch)
             for part in self._parts():
-                if hasattr(part, "set_epoch"):
-                    part.set_epoch(epoch)
                 if isinstance(getattr(part, "generator", None), torch.Generator):
                     part.generator.manual_seed(number)
             rest = iter(self._loader)

@@ -1,4 +1,4 @@
-"""An exponential moving average of the trained networks."""
+"""An exponential moving average of the trained networks and of what is trained beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.core.distiller import Distiller
 from limbeck.core.net import Kind
@@ -17,22 +17,23 @@ class Ema:
     """The average of parameters and floating-point buffers; other buffers are copied.
 
     Args:
-        distiller: whose TRAINED networks are averaged.
+        distiller: whose TRAINED networks and adapters are averaged: a method may deliver heads together with a network.
         decay: share of the old average that each step keeps.
     """
 
     def __init__(self, distiller: Distiller, decay: float) -> None:
-        roles = [role for role in distiller.nets if distiller[role].kind is Kind.TRAINED]
-        named = {f"{r}.{name}": one for r in roles for name, one in distiller[r].state_dict(keep_vars=True).items()}
+        parts: dict[str, nn.Module] = {r: distiller[r] for r in distiller.nets if distiller[r].kind is Kind.TRAINED}
+        parts["adapters"] = distiller.adapters
+        named = {f"{part}.{n}": one for part, mod in parts.items() for n, one in mod.state_dict(keep_vars=True).items()}
         # Roles may share tensors; each is averaged once, under its first name.
         once = {id(tensor): name for name, tensor in reversed(named.items())}
         self._live = {name: named[name].detach() for name in reversed(once.values())}
         self._decay = decay
         # a module may put another tensor in a buffer's place, so buffers are looked up each time
         self._buffers = {
-            f"{role}.{path}.{name}".replace("..", "."): (module, name)
-            for role in roles
-            for path, module in distiller[role].named_modules()
+            f"{part}.{path}.{name}".replace("..", "."): (module, name)
+            for part, whole in parts.items()
+            for path, module in whole.named_modules()
             for name in module._buffers
         }
         self._buffers = {name: place for name, place in self._buffers.items() if name in self._live}
@@ -55,9 +56,10 @@ class Ema:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a checkpoint's average into place."""
+        """Copy a checkpoint's average into place; what it has none of begins at the weights that the distiller has."""
+        self._look_up()
         for name, tensor in self.state.items():
-            tensor.copy_(state[name])
+            tensor.copy_(state.get(name, self._live[name]))
 
     @torch.no_grad()
     def reorder(self, reordered: Iterable[Reordered]) -> None:

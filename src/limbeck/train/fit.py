@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import Interrupted, TrainingError
+from limbeck.core.errors import Interrupted, MethodError, TrainingError
 from limbeck.core.net import Kind, digest
 from limbeck.core.plan import At, Stage
 from limbeck.train.batches import Batches, Epochs, seed_of
@@ -74,9 +74,15 @@ def fit(
             weight that `max_norm` could limit.
         Interrupted: Ctrl-C or termination; the state is saved.
         RunError: a checkpoint is damaged, or the disk is full.
+        MethodError: the method chooses what it delivers on a validation split, and there is none.
     """
     if not isinstance(batches, Batches):
         batches = Epochs(batches, seed=settings.seed, accumulate=settings.accumulate)
+    if distiller.method.uses_validation() and validation is None:
+        raise MethodError(
+            f"{type(distiller.method).__name__} chooses what it delivers on the validation split; expected "
+            "fit(..., validation=batches), or a method that delivers without choosing"
+        )
     stages = tuple(distiller.method.plan())
     check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
     accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)

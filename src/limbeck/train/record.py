@@ -22,7 +22,7 @@ from limbeck.core.errors import RunError, TrainingError
 from limbeck.core.files import write_json
 from limbeck.core.net import tensors_in
 from limbeck.models.weights import save_weights
-from limbeck.train.batches import Batches, Repeatable
+from limbeck.train.batches import Batches, Epochs, Repeatable, seeded
 from limbeck.train.checkpoints import Position, load_checkpoint, save_checkpoint
 from limbeck.train.devices import main_alone
 from limbeck.train.ema import Ema
@@ -222,6 +222,15 @@ class Record:
             yield to_device(batch, self._accelerator.device)
 
     def _delivered(self) -> nn.Module:
+        """What would be delivered now. What the method reads of the training data changes nothing in training.
+
+        Whatever it draws is the same each time, so what is written is what was measured.
+        """
+        reading = self._batches.undisturbed() if isinstance(self._batches, Epochs) else nullcontext()
+        with reading, seeded(f"{self._settings.seed}/delivered"):
+            return self._deliver()
+
+    def _deliver(self) -> nn.Module:
         train = (to_device(batch, self._accelerator.device) for micro in self._batches.batches() for batch in micro)
         held_out = () if self._validation is None else Repeatable(lambda _: self._validation_batches(), None)
         return self._distiller.deliver(train, held_out)

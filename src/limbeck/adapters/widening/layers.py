@@ -7,7 +7,6 @@ groups; BatchNorm the first c of weight, bias, running mean and running variance
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,9 @@ _BEGIN = {"weight": 1.0, "running_var": 1.0}
 def wider(layer: nn.Module, rows: int, columns: int | None) -> nn.Module:
     """A copy of a layer with more channels, of which the first are the layer's own.
 
-    Additional weights are drawn by `kaiming_uniform_(a=√5)` over the whole tensor, on the CPU, so that a seed gives the
-    same ones for every device; additional biases are zero and additional BatchNorm channels change nothing.
+    Additional weights are drawn from a normal distribution with the standard deviation of the layer's own, so that no
+    channel begins larger than another; on the CPU, so that a seed gives the same ones for every device. Additional
+    biases are zero and additional BatchNorm channels change nothing.
 
     Args:
         layer: a convolution, BatchNorm or linear layer.
@@ -46,7 +46,7 @@ def _extended(name: str, given: Tensor, rows: int, columns: int | None) -> Tenso
         shape[1] = columns
     wide = torch.full(shape, _BEGIN.get(name, 0.0), dtype=given.dtype)
     if given.ndim > 1:
-        nn.init.kaiming_uniform_(wide, a=math.sqrt(5))
+        wide.normal_(std=float(given.std(correction=0)))
     wide = wide.to(given.device)
     wide[tuple(slice(length) for length in given.shape)] = given
     return wide
