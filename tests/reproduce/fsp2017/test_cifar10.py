@@ -113,7 +113,7 @@ def test_the_figures_of_the_lines() -> None:
         ({"flow": [1300, 1310, 1320]}, [0, 1, 2]),
         ({"flow": [1200, 1210, 1220]}, [0, 1, 2]),  # equal to the control with as many steps on labels
         ({"flow": [1185, 1200, 1210]}, [0, 1, 2]),  # better by 12 of 10,000
-        ({"flow": [700, 1100, 1500]}, [0, 2]),  # better by a hundred, within the noise over seeds
+        ({"flow": [700, 1100, 1500]}, [0, 1, 2]),  # better than some by a hundred, within the noise over seeds
         ({"flow": [1000, 1010, 1020]}, [1, 2]),  # as good as more steps, and worse than all of them
         ({"longer": [900, 910, 920]}, [2]),
         ({"full": [700, 710, 720]}, [1]),

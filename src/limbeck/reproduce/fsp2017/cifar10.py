@@ -91,12 +91,12 @@ class FspCifar10:
             no_worse(
                 errors["flow"],
                 errors["full"],
-                "After flows, a third of the steps on labels is not clearly worse than all of them",
+                "After flows, a third of the steps on labels is no worse than all of them",
             ),
             better(errors["flow"], errors["longer"], "Flows are worth more than as many further steps on labels"),
         ]
         if members > 1:
-            text = "An ensemble of students with shuffled channels is not clearly worse than one of students without"
+            text = "An ensemble of students with shuffled channels is no worse than one of students without"
             claims.append(no_worse(together["shuffled"], together["flow"], text))
         small = (
             "the small student is reported, not promised: elsewhere it gained and lost up to half a point; FitNets "

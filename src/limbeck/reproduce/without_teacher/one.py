@@ -12,7 +12,7 @@ from limbeck.compare.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
-from limbeck.reproduce.without_teacher.setting import BIG, alone, answers, independent, notes, recipe
+from limbeck.reproduce.without_teacher.setting import BIG, alone, answers, every, independent, notes, recipe
 from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
@@ -47,8 +47,8 @@ class One2018:
     def judge(self, done: Done, scale: Scale) -> Outcome:
         """Accuracies of one branch and of all."""
         return Found(
-            alone=Errors.of(done.of("alone")),
-            branches={label: _of_a_branch(done.of(label)) for label in WAYS},
+            alone=every(done, "alone", BRANCHES),
+            branches={label: _of_branches(done.of(label)) for label in WAYS},
             gated={label: Errors.of(done.of(label)) for label in WAYS},
             independent=independent(done, "alone", BRANCHES),
         ).outcome(scale)
@@ -60,7 +60,7 @@ class Found:
 
     Args:
         alone: errors of the network alone.
-        branches: label -> of one branch.
+        branches: label -> of one branch, as the mean of all.
         gated: label -> of all branches together.
         independent: of as many independent networks together.
     """
@@ -87,17 +87,21 @@ class Found:
             better(one, self.branches["one-ungated"], "Without the gate, a branch is worse"),
         )
         fair = f"{BRANCHES} branches cost more to train than one network, and less than {BRANCHES} independent ones"
-        return Outcome(tuple(lines), claims, (_picture(self),), (*notes(scale), fair, _REMEMBERED))
+        mean = f"one branch is the mean of all {BRANCHES}, its spread that of these means over seeds"
+        return Outcome(tuple(lines), claims, (_picture(self),), (*notes(scale), fair, mean, _REMEMBERED))
 
 
 def _one(own: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": "one", "branches": BRANCHES, "delivers": "ensemble", **own}
 
 
-def _of_a_branch(several: Sequence[Finished]) -> Errors:
-    """The first branch as the plain network that it is."""
+def _of_branches(several: Sequence[Finished]) -> Errors:
+    """Each branch as the plain network that it is; those of one run are one seed."""
     found = [(cast(GatedEnsemble, cast(Any, one.network("last")).network), one) for one in several]
-    return Errors.in_predictions([answers(branch(ensemble.network), one) for ensemble, one in found])
+    return Errors.in_predictions(
+        [answers(branch(ensemble.network, number), one) for ensemble, one in found for number in range(BRANCHES)],
+        group=BRANCHES,
+    )
 
 
 def _picture(made: Found) -> Picture:

@@ -2,7 +2,7 @@
 
 The papers train on CIFAR-100 for 200 to 300 epochs. Here the images are of 100 classes of Tiny ImageNet at the same
 size, fewer of them and for fewer epochs, so that two cores finish: few images seen often rather than many seen seldom,
-because the papers' networks fit their training images.
+because the papers' networks fit their training images. None are held out where nothing is chosen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
 BIG, SMALL = {"name": "resnet20"}, {"name": "resnet8"}
-VALIDATION = 0.1
 INDEPENDENT = 100
 """Member k of an ensemble of independent networks has the seed s + k · 100."""
 LOOKED_AT = 2000
@@ -34,7 +33,7 @@ class Size:
     """How large the experiments are.
 
     Args:
-        images: for training, with those held out.
+        images: for training.
         epochs: of every training.
     """
 
@@ -42,13 +41,32 @@ class Size:
     epochs: int
 
 
-FULL = Size(images=4_000, epochs=50)
+FULL = Size(images=4_000, epochs=100)
 QUICK = Size(images=2_000, epochs=9)
 
 
 def size_of(scale: Scale) -> Size:
     """The size of a scale."""
     return QUICK if scale.quick else FULL
+
+
+def hundred(images: int, *, held_out: int = 0) -> dict[str, Any]:
+    """100 classes of Tiny ImageNet at the size of CIFAR-100's images.
+
+    Args:
+        images: for training.
+        held_out: for choices, others than those.
+    """
+    return {
+        "name": "datasets",
+        "path": "tinyimagenet100",
+        "size": 32,
+        "splits": {"test": "validation"},
+        "subset": images + held_out,
+        "validation": held_out,
+        "augment": {"flip": True, "crop": 4},
+        "batch": 64,
+    }
 
 
 def recipe(
@@ -61,38 +79,33 @@ def recipe(
         scale: how large.
         models: role -> network.
         method: how it is trained.
-        more: other keys of the recipe.
+        more: other keys of the recipe, or others in the place of these.
     """
     size = size_of(scale)
     return {
         "name": f"without-teacher-{label}",
-        "data": {
-            "name": "datasets",
-            "path": "tinyimagenet100",
-            "size": 32,
-            "splits": {"test": "validation"},
-            "subset": size.images,
-            "validation": VALIDATION,
-            "augment": {"flip": True, "crop": 4},
-            "batch": 64,
-        },
+        "data": hundred(size.images),
         "models": dict(models),
         "method": method,
-        "train": {
-            "length": f"{size.epochs} epochs",
-            "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
-            "schedule": {"name": "cosine", "warmup": "1 epochs"},
-            "precision": "bf16",
-            "evaluate": "5 epochs",
-        },
+        "train": training(size.epochs),
         "report": False,
         **more,
     }
 
 
-def alone(label: str, scale: Scale, student: Mapping[str, Any], *, members: int = 1) -> list[Asked]:
+def training(epochs: int) -> dict[str, Any]:
+    """The recipe's key."""
+    return {
+        "length": f"{epochs} epochs",
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        "schedule": {"name": "cosine", "warmup": "1 epochs"},
+        "precision": "bf16",
+    }
+
+
+def alone(label: str, scale: Scale, student: Mapping[str, Any], *, members: int = 1, **more: Any) -> list[Asked]:
     """The student on labels only; with more members, others of further seeds as `LABEL-2`, `LABEL-3` and so on."""
-    trained = recipe(label, scale, {"student": student})
+    trained = recipe(label, scale, {"student": student}, **more)
     return [
         Asked(
             label if not number else f"{label}-{number + 1}",
@@ -103,10 +116,19 @@ def alone(label: str, scale: Scale, student: Mapping[str, Any], *, members: int 
     ]
 
 
+def every(done: Done, label: str, members: int) -> Errors:
+    """Each network of `alone` as one seed."""
+    return Errors.of([one for several in _members(done, label, members) for one in several])
+
+
 def independent(done: Done, label: str, members: int) -> Errors:
     """Ensembles of independent networks, one per seed."""
-    each = [done.of(label if not number else f"{label}-{number + 1}") for number in range(members)]
+    each = _members(done, label, members)
     return together([[one.predictions() for one in several] for several in zip(*each, strict=True)])
+
+
+def _members(done: Done, label: str, members: int) -> list[tuple[Finished, ...]]:
+    return [tuple(done.of(label if not number else f"{label}-{number + 1}")) for number in range(members)]
 
 
 def together(ensembles: Sequence[Sequence[Predictions]]) -> Errors:
@@ -136,9 +158,10 @@ def notes(scale: Scale) -> tuple[str, ...]:
     """What a reader of any of these experiments must know."""
     size = size_of(scale)
     setting = (
-        f"{size.images:,} images of 100 classes of Tiny ImageNet at 32 pixels stand for CIFAR-100, ResNets of 8, 20 "
-        f"and 32 layers for the papers' networks, and trainings of {size.epochs} epochs for 200 to 300; everything is "
-        "tested on the network after the last step"
+        f"{size.images:,} images of 100 classes of Tiny ImageNet at 32 pixels, the same for every seed, stand for "
+        f"CIFAR-100, small ResNets for the papers' networks, and trainings of {size.epochs} epochs for 200 to 300; "
+        "crops are padded with black, weights decay at 5e-4 in all of them, and everything is tested on the network "
+        "after the last step"
     )
     quick = "quick: so few images and epochs that no network is trained to its end"
     return (setting, quick) if scale.quick else (setting,)
