@@ -250,8 +250,8 @@ class Train:
         max_norm: the largest Euclidean norm of the incoming weights of a unit (a row of a linear layer, an output
             filter of a convolution) in the trained networks, kept after every step; absent = none.
         accumulate: micro-batches per step; the data's `batch` is the size of one.
-        ema: decay of an exponential moving average of the trained networks, and of heads and other modules that a method
-            trains beside them, which is then what is delivered.
+        ema: decay of an exponential moving average of the trained networks, and of heads and other modules that are
+            trained beside them, which is then what is delivered.
         evaluate: how often the validation split is looked at, for curves and for the best network.
         checkpoint: how often the state is saved, in training or in time.
         log: how often metrics are written.

@@ -108,7 +108,26 @@ def test_expansion_does_not_compound_along_depthwise_separable_convolutions() ->
         layers += [nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 4, 1)]
     plan = plan_of(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)))
     most = plan.sizes(dict.fromkeys(plan.groups, 3.0))
-    assert max(most.values()) == 4 * 3 * 3
+    assert max(most.values()) == 4 * 3
+
+
+def test_what_comes_before_a_depthwise_convolution_is_inside_only_if_it_is_projected_to_less() -> None:
+    """As in MobileNetV4, where a block begins with a depthwise convolution on the output of the one before."""
+    layers = [
+        nn.Conv2d(3, 8, 3),
+        nn.Conv2d(8, 12, 1),  # the output of a block
+        nn.Conv2d(12, 12, 3, padding=1, groups=12),
+        nn.Conv2d(12, 36, 1),  # expanded
+        nn.Conv2d(36, 36, 3, padding=1, groups=36),
+        nn.Conv2d(36, 16, 1),  # projected
+    ]
+    plan = plan_of(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2)))
+    assert {group.size: group.follows for group in plan.groups.values() if group.follows is not Follows.FIXED} == {
+        8: Follows.WIDTH,
+        12: Follows.WIDTH,
+        36: Follows.EXPAND,
+        16: Follows.WIDTH,
+    }
 
 
 def test_a_network_without_channels_in_between_is_refused() -> None:

@@ -8,8 +8,9 @@
 
 What lies inside a block is found in two ways. (1) A sum closes a residual block that begins at the latest value from
 which both of its terms come; whatever layer lies between is inside. (2) Inverted residuals without a shortcut: the
-channels of a depthwise convolution that one convolution makes from channels that are not themselves inside a block. So
-the stem of a MobileNet, which is made from images, counts as width, as in the authors' code.
+channels of a depthwise convolution that one convolution makes from channels that are not themselves inside a block, not
+fewer than those and more than it is projected to. So the stem of a MobileNet, which is made from images, counts as
+width, as in the authors' code, and so do the channels of depthwise separable convolutions, which are not expanded.
 """
 
 from __future__ import annotations
@@ -176,8 +177,12 @@ def _depthwise(channels: Channels, main: Sequence[Layer], known: dict[int, int])
     found: dict[int, int] = {}
     for layer in main:
         group, source = layer.rows, layer.columns
-        alone = [one.path for one in main if one.rows == group] == [layer.path]
         if source is None or channels.fixed(source) or source in known or source in found:
+            continue
+        alone = [one.path for one in main if one.rows == group] == [layer.path]
+        given = [one.rows for one in main if one.columns == group]
+        size = channels.size(group) or 1
+        if size < (channels.size(source) or 1) or size <= max((channels.size(rows) or 1 for rows in given), default=0):
             continue
         if alone and group in deep and group not in outer and not channels.fixed(group):
             found[group] = source
