@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 NETWORK = {"name": "resnet", "depth": 14, "widths": [16, 32, 64, 128]}
 """Two blocks per stage, as in the paper's ResNet-18, and twice as wide as other networks of its depth: a head that is
 narrower than its stage needs channels."""
-HELD_OUT = {False: 3_000, True: 1_000}
-"""Images on which the thresholds of early exits are chosen; by whether it is quick."""
 WAYS: Mapping[str, Mapping[str, Any]] = {"byot": {}, "supervised-heads": {"alpha": 0.0, "feature_weight": 0.0}}
 PUBLISHED = {"alone": "77.09 %", "head-1": "67.85 %", "head-2": "74.57 %", "end": "78.64 %", "together": "79.67 %"}
 """ResNet-18 on CIFAR-100; its third head, of four classifiers, has 78.23 %."""
@@ -43,7 +41,8 @@ class Byot2019:
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """Every network once per seed."""
-        data = hundred(size_of(scale).images, held_out=HELD_OUT[scale.quick])
+        size = size_of(scale)
+        data = hundred(size.images, held_out=size.held_out)
         method = {"name": "byot", "scaled_by_t2": True, "delivers": "early_exit", "accuracy_drop": 1.0}
         return [
             *alone("byot-alone", scale, NETWORK, data=data),

@@ -35,14 +35,16 @@ class Size:
     Args:
         images: for training.
         epochs: of every training.
+        held_out: images for the thresholds of early exits; nothing else is chosen.
     """
 
     images: int
     epochs: int
+    held_out: int
 
 
-FULL = Size(images=4_000, epochs=100)
-QUICK = Size(images=2_000, epochs=9)
+FULL = Size(images=4_000, epochs=100, held_out=3_000)
+QUICK = Size(images=2_000, epochs=9, held_out=1_000)
 
 
 def size_of(scale: Scale) -> Size:
