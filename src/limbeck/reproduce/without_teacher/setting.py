@@ -102,6 +102,7 @@ def training(epochs: int) -> dict[str, Any]:
         "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
         "schedule": {"name": "cosine", "warmup": "1 epochs"},
         "precision": "bf16",
+        "evaluate": f"{epochs} epochs",  # once, for the thresholds of early exits
     }
 
 
