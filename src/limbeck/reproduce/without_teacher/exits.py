@@ -21,7 +21,7 @@ from limbeck.recipe.measure import batches_of, tested_part
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.claims import no_worse, shown
 from limbeck.reproduce.experiment import Claim, Line, Picture, Scale
-from limbeck.reproduce.without_teacher.setting import alone, recipe, training
+from limbeck.reproduce.without_teacher.setting import Size, alone, recipe, training
 from limbeck.sweep.finished import Finished
 from limbeck.sweep.planning import Asked
 
@@ -33,23 +33,8 @@ SAVED = 0.95
 """Faster is a mean time of at most so much of the whole network's."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large the experiment is.
-
-    Args:
-        images: for training.
-        held_out: for the thresholds.
-        epochs: of every training.
-    """
-
-    images: int
-    held_out: int
-    epochs: int
-
-
-FULL = Size(images=18_000, held_out=5_000, epochs=8)
-QUICK = Size(images=3_000, held_out=1_000, epochs=2)
+FULL = Size(images=18_000, epochs=8, held_out=5_000)
+QUICK = Size(images=3_000, epochs=2, held_out=1_000)
 
 
 def size_of(scale: Scale) -> Size:
