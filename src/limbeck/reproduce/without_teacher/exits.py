@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 NETWORK = {"name": "resnet56"}
 SAVED = 0.95
 """Faster is a mean time of at most so much of the whole network's."""
-
-
 FULL = Size(images=18_000, epochs=8, held_out=5_000)
 QUICK = Size(images=3_000, epochs=2, held_out=1_000)
 
