@@ -94,10 +94,10 @@ class Early:
     def claims(self, alone: Errors) -> list[Claim]:
         """As accurate as the end and as the network alone, in less time."""
         return [
-            no_worse(self.early, self.end, "Early exits are no less accurate than the end"),
-            no_worse(self.early, alone, "Early exits are no less accurate than the network alone"),
+            no_worse(self.early, self.end, "On CIFAR-10 early exits are no less accurate than the end"),
+            no_worse(self.early, alone, "On CIFAR-10 early exits are no less accurate than the network alone"),
             Claim(
-                "With early exits one image takes less time on average",
+                "On CIFAR-10 an image takes less time on average with early exits",
                 max(self.times) <= SAVED,
                 f"{', '.join(f'{time:.0%}' for time in self.times)} of the network's, seed by seed, heads included, in "
                 f"PyTorch, threads: {self.exits[0]['timing']['threads']}; asked for: at most {SAVED:.0%}",
