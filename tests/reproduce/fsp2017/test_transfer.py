@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from limbeck.reproduce.experiment import Outcome, Scale
-from limbeck.reproduce.fsp2017.setting import size_of
-from limbeck.reproduce.fsp2017.transfer import EXPERIMENT
+from limbeck.reproduce.fsp2017.transfer import EXPERIMENT, students_of
 from limbeck.sweep.finished import Done
 from limbeck.sweep.planning import planned
 from reproduce.made import wrong_on
@@ -100,7 +99,7 @@ def asked(scale: Scale) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("scale", [FULL, QUICK], ids=["full", "quick"])
 def test_every_student_has_as_many_steps_on_labels(scale: Scale) -> None:
-    found, size = asked(scale), size_of(scale)
+    found, size = asked(scale), students_of(scale)
     assert set(found) == set(COUNTS)
     for data in IMAGES:
         alone, longer, flow, tuned = (found[f"{way}-{data}"] for way in ("alone", "longer", "flow", "tuned"))
@@ -119,7 +118,8 @@ def test_the_teacher_is_that_of_the_other_data(scale: Scale, tmp_path: Path, dat
     for target, source in (("cifar10", "hundred"), ("hundred", "cifar10")):
         (teacher,) = plan.labelled[f"teacher-{source}"]
         assert teacher.seed not in scale.seeds
-        assert teacher.recipe.data == plan.labelled[f"alone-{source}"][0].recipe.data
+        assert teacher.recipe.data.subset > plan.labelled[f"alone-{source}"][0].recipe.data.subset
+        assert teacher.recipe.data.name == plan.labelled[f"alone-{source}"][0].recipe.data.name
         for way, role in (("flow", "teacher"), ("tuned", "student")):
             runs = plan.labelled[f"{way}-{target}"]
             assert len(runs) == len(scale.seeds)

@@ -116,16 +116,23 @@ def recipe(
     }
 
 
-def notes(scale: Scale) -> tuple[str, ...]:
-    """What a reader of either experiment must know."""
+def notes(scale: Scale, students: Size | None = None) -> tuple[str, ...]:
+    """What a reader of either experiment must know.
+
+    Args:
+        scale: of the experiment.
+        students: their images and epochs, where they are not those of their teachers.
+    """
     size = size_of(scale)
+    own = students or size
     images = (
-        f"{size.cifar10:,} of the 50,000 images of CIFAR-10, and {size.hundred:,} of 100 classes of Tiny ImageNet, a "
-        "tenth of them held out for the curves"
+        f"{size.cifar10:,} of the 50,000 images of CIFAR-10, and {size.hundred:,} of 100 classes of Tiny ImageNet"
+        + (f", for teachers, and {own.cifar10:,} of either for students" if students else "")
+        + ", a tenth of them held out for the curves"
     )
     setting = (
-        f"trainings are shorter than the paper's, in the same proportion: {size.whole} for a teacher, {size.short} on "
-        f"flows and {size.short} on labels for a student; everything is tested on the network after the last step"
+        f"trainings are shorter than the paper's, in the same proportion: {size.whole} for a teacher, {own.short} on "
+        f"flows and {own.short} on labels for a student; everything is tested on the network after the last step"
     )
     quick = "quick: so few images that no network is trained to its end"
     return (images, setting, quick) if scale.quick else (images, setting)

@@ -1,9 +1,10 @@
 """Transfer learning: the teacher knows one data set, the student learns another.
 
-Both ways between CIFAR-10 and 100 classes of Tiny ImageNet at the same size. The student has 20 layers and learns the
-teacher's flows on its own images. It is compared with a student that has as many steps on labels from random weights,
-with one that spends the flows' steps on labels too, and with the teacher itself, fine-tuned: its weights, a new
-classifier, as many steps.
+Both ways between CIFAR-10 and 100 classes of Tiny ImageNet at the same size. The teacher's images are many and the
+student's few, as in the paper, whose student learns from a few thousand pictures of birds. The student has 20 layers
+and learns the teacher's flows on its own images. It is compared with a student that has as many steps on labels from
+random weights, with one that spends the flows' steps on labels too, and with the teacher itself, fine-tuned: its
+weights, a new classifier, as many steps.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ WAYS = {
     "flow": "flows first",
     "tuned": "the teacher, fine-tuned",
 }
+STUDENTS = Size(cifar10=5_000, hundred=5_000, third=20)
+QUICK_STUDENTS = Size(cifar10=2_000, hundred=2_000, third=6)
 _COLOURS = {"alone": BAD, "longer": BAD, "flow": GOOD, "tuned": INK}
 
 
@@ -43,7 +46,7 @@ class FspTransfer:
 
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """One teacher for each data set; each student once per seed."""
-        size = size_of(scale)
+        size, few = size_of(scale), students_of(scale)
         asked = [
             Asked(
                 f"teacher-{name}",
@@ -53,18 +56,18 @@ class FspTransfer:
             for name, data in DATA.items()
         ]
         for source, target in _directions():
-            data = DATA[target](size)
+            data = DATA[target](few)
             before = {"recipe": f"teacher-{source}.yaml", "seed": TEACHER_SEED, "head": "refitted"}
             flows = {"name": "fsp", "flow_share": 0.5}
             student = {"name": "resnet20"}
             asked += [
-                Asked(f"alone-{target}", recipe(f"alone-{target}", data, student, size.short)),
-                Asked(f"longer-{target}", recipe(f"longer-{target}", data, student, size.twice)),
+                Asked(f"alone-{target}", recipe(f"alone-{target}", data, student, few.short)),
+                Asked(f"longer-{target}", recipe(f"longer-{target}", data, student, few.twice)),
                 Asked(
                     f"flow-{target}",
-                    recipe(f"flow-{target}", data, student, size.twice, method=flows, teacher={"from": before}),
+                    recipe(f"flow-{target}", data, student, few.twice, method=flows, teacher={"from": before}),
                 ),
-                Asked(f"tuned-{target}", recipe(f"tuned-{target}", data, {"from": before}, size.short, rate=0.01)),
+                Asked(f"tuned-{target}", recipe(f"tuned-{target}", data, {"from": before}, few.short, rate=0.01)),
             ]
         return asked
 
@@ -95,7 +98,12 @@ class FspTransfer:
             )
         )
         other = "the paper transfers from ImageNet to birds, with a 34-layer teacher; its figures could not be read"
-        return Outcome(lines, claims, (_bars(errors),), (*notes(scale), other))
+        return Outcome(lines, claims, (_bars(errors),), (*notes(scale, students_of(scale)), other))
+
+
+def students_of(scale: Scale) -> Size:
+    """The images and epochs of a student; its teacher's are those of all these experiments."""
+    return QUICK_STUDENTS if scale.quick else STUDENTS
 
 
 def _directions() -> tuple[tuple[str, str], ...]:
