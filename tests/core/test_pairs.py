@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from limbeck.core.bridge import Bridge
 from limbeck.core.errors import MethodError
 from limbeck.core.pairs import Pair, Paired, check_deepest, ends_of_stages, known, middle, proposed
 from limbeck.models.build import build
@@ -159,6 +160,14 @@ def test_the_ends_of_a_networks_own_stages() -> None:
         ends(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)))
     with pytest.raises(MethodError, match="one stage only in VisionTransformer"):
         ends(vit(depth=1))
+
+
+def test_a_network_behind_its_preprocessing_is_called_by_its_own_name() -> None:
+    flat = Bridge(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)))
+    with pytest.raises(MethodError, match=r"in the student \(Sequential\); name the taps"):
+        found(flat, network("resnet8"))
+    with pytest.raises(MethodError, match="in Sequential; name the modules"):
+        ends_of_stages(flat, lambda one: one(colour_batch(2)[0]))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 from torch import nn
 
+from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.outline import Outline, Unit, outline
@@ -132,7 +133,7 @@ def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
         if not one.stages:
             raise MethodError(
                 f"taps: auto finds neither a feature map [b c h w] nor tokens [b n d] in the {role} "
-                f"({type(models[role]).__name__}); name the taps"
+                f"({type(inner(models[role])).__name__}); name the taps"
             )
     return found
 
@@ -158,7 +159,7 @@ def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[st
     if len(ends) < 2:
         raise MethodError(
             f"auto finds {'one stage only' if ends else 'neither a feature map [b c h w] nor tokens [b n d]'} in "
-            f"{type(model).__name__}; name the modules"
+            f"{type(inner(model)).__name__}; name the modules"
         )
     return ends
 

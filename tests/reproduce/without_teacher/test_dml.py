@@ -92,7 +92,7 @@ def test_what_is_asked_for(scale: Scale, tmp_path: Path, data_root: Path) -> Non
         run = plan.labelled[f"mutual-{count}"][0]
         assert len(run.recipe.models) == count
         assert run.recipe.method.delivers == "ensemble"
-    assert plan.labelled[MIXED][0].recipe.models["student"].name == "resnet20"
+    assert plan.labelled[MIXED][0].recipe.models["student"].name == "resnet14"
     for taught, big in zip(plan.labelled["taught"], plan.labelled["big"], strict=True):
         assert taught.upstream["teacher"].hash == big.hash
     assert plan.labelled["mutual-turns"][0].recipe.method.updates == "sequential"

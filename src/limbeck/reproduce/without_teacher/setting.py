@@ -21,7 +21,7 @@ from limbeck.reproduce.experiment import Scale
 from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
-BIG, SMALL = {"name": "resnet20"}, {"name": "resnet8"}
+BIG, SMALL = {"name": "resnet14"}, {"name": "resnet8"}
 INDEPENDENT = 100
 """Member k of an ensemble of independent networks has the seed s + k · 100."""
 LOOKED_AT = 2000
@@ -43,7 +43,7 @@ class Size:
     held_out: int
 
 
-FULL = Size(images=4_000, epochs=100, held_out=3_000)
+FULL = Size(images=2_500, epochs=80, held_out=3_000)
 QUICK = Size(images=2_000, epochs=9, held_out=1_000)
 
 
