@@ -7,6 +7,7 @@ import torch
 
 from limbeck.adapters.maps import as_map, at_one_size, check_maps, map_channels, map_size, resized
 from limbeck.core.errors import MethodError
+from limbeck.core.method import Shape
 
 
 def test_a_map_comes_back_as_it_is() -> None:
@@ -100,3 +101,27 @@ def test_both_maps_come_to_the_smaller_size(
     own, other = at_one_size(torch.rand(student), torch.rand(teacher))
     assert own.shape == (2, 3, *size)
     assert other.shape == (2, 5, *size)
+
+
+def seen(shape: tuple[int, ...], given: tuple[int, ...]) -> Shape:
+    return Shape.of(torch.zeros(shape), given=given)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "text"),
+    [
+        ((2, 56, 56, 96), (2, 3, 224, 224), "have their channels last"),
+        ((2, 64, 8), (2, 3, 16, 64), r"of an image of 16×64 cannot be laid out as a map; .* of a square image"),
+        ((32, 5, 4, 4), (2, 3, 8, 8), r"features of shape \(32, 5, 4, 4\) for 2 samples; expected a row for each"),
+    ],
+)
+def test_what_the_network_was_given_tells_what_its_features_are(
+    shape: tuple[int, ...], given: tuple[int, ...], text: str
+) -> None:
+    with pytest.raises(MethodError, match=text):
+        check_maps({"student": ["a"]}, {"student": {"a": seen(shape, given)}})
+
+
+def test_a_map_of_a_wide_image_is_one() -> None:
+    check_maps({"student": ["a"]}, {"student": {"a": seen((2, 16, 16, 64), (2, 3, 16, 64))}})
+    assert map_size(seen((2, 16, 16, 64), (2, 3, 16, 64))) == (16, 64)

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from limbeck.adapters.ensemble import Ensemble
 from limbeck.adapters.maxout import Maxout
+from limbeck.adapters.specialists import Specialists
 from limbeck.core.bridge import Bridge
 from limbeck.core.net import Kind, Net, digest
 from limbeck.core.outline import Outline, channels_last, grid_of, outline
@@ -43,7 +45,7 @@ def paths(units: list[Any]) -> list[str]:
         (
             "timm/resnet18",
             64,
-            [("act1", 64, 32), ("layer1", 64, 16), ("layer2", 128, 8), ("layer3", 256, 4), ("layer4", 512, 2)],
+            [("layer1", 64, 16), ("layer2", 128, 8), ("layer3", 256, 4), ("layer4", 512, 2)],
         ),
     ],
 )
@@ -214,7 +216,7 @@ def test_what_is_changed_in_place_afterwards_is_left_out(name: str) -> None:
     paths = [unit.path for unit in found.units] + [unit.path for inside in found.inside.values() for unit in inside]
     assert "bn1" not in paths
     assert not [path for path in paths if path.endswith("bn2")]
-    assert [unit.path for unit in found.stages][1:] == ["layer1", "layer2", "layer3", "layer4"]
+    assert [unit.path for unit in found.stages] == ["layer1", "layer2", "layer3", "layer4"]
     Net(model, lambda net, images: net(images), taps=paths, kind=Kind.FROZEN).probe(torch.rand(2, 3, 64, 64))
 
 
@@ -235,12 +237,10 @@ def test_features_of_a_square_image_with_channels_last_are_no_maps() -> None:
     model = nn.Sequential(nn.Conv2d(3, 12, 1), Last(), nn.LayerNorm(12))
     square = outline(model, lambda net: net(torch.rand(2, 3, 8, 8)))
     assert [unit.path for unit in square.units] == ["0"]
-    # of another image it could be a map, of 8 channels and 8 rows
-    assert [unit.path for unit in outline(model[1:], lambda net: net(torch.rand(2, 12, 8, 9))).units] == ["1", "2"]
-    assert channels_last((2, 8, 8, 12), square=True)
-    assert not channels_last((2, 8, 8, 12))
+    assert channels_last((2, 8, 8, 12), (8, 8))
+    assert not channels_last((2, 8, 8, 12))  # of an image that is not known it could be a map of 8 channels
     assert channels_last((2, 8, 8, 32))
-    assert not channels_last((2, 8, 8, 8), square=True)
+    assert not channels_last((2, 8, 8, 8), (8, 8))
 
 
 def test_features_without_a_row_per_sample_are_left_out() -> None:
@@ -257,3 +257,93 @@ def test_features_without_a_row_per_sample_are_left_out() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 1), Windows(), nn.Conv2d(6, 6, 1), Back(), nn.ReLU())
     found = outline(model, lambda net: net(torch.rand(4, 3, 8, 8)))
     assert [unit.path for unit in found.units] == ["0", "3", "4"]
+
+
+def test_blocks_are_found_inside_of_an_encoder_that_is_no_sequence() -> None:
+    vision = pytest.importorskip("torchvision").models.VisionTransformer(
+        32, patch_size=8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=3
+    )
+    blocks = [unit.path for unit in outlined(vision).units if unit.kind == "EncoderBlock"]
+    assert blocks == [f"encoder.layers.encoder_layer_{number}" for number in range(3)]
+
+
+def test_register_tokens_stand_before_the_grid() -> None:
+    arguments = {"patch_size": 4, "depth": 2, "embed_dim": 16, "num_heads": 2, "reg_tokens": 4}
+    found = outlined(network("timm/vit_tiny_patch16_224", **arguments))
+    assert [(unit.path, unit.size) for unit in found.units if unit.kind == "Block"] == [
+        ("blocks.0", (8, 8)),
+        ("blocks.1", (8, 8)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "image", "grid"),
+    [
+        (25, None, (5, 5)),
+        (25, (32, 32), None),  # 5 × 5 of an image that cannot be cut so, or 4 × 4 after 9
+        (25, (35, 35), (5, 5)),
+        (9, (28, 28), None),  # 3 × 3, or 2 × 2 after 5
+        (64, (16, 64), None),
+        (12, None, None),
+    ],
+)
+def test_a_grid_is_absent_where_it_would_be_a_guess(
+    tokens: int, image: tuple[int, int] | None, grid: tuple[int, int] | None
+) -> None:
+    assert grid_of(tokens, image) == grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "last"),
+    [
+        ((2, 56, 56, 96), (224, 224), True),  # the first stage of a Swin transformer, 96 channels
+        ((2, 16, 16, 64), (16, 64), False),  # a map of 16 channels
+        ((2, 4, 16, 16), (16, 64), True),
+        ((2, 16, 3, 11), (16, 64), False),  # a map whose sides were rounded
+        ((2, 7, 7, 7), (224, 224), False),
+    ],
+)
+def test_where_the_channels_are_is_told_by_the_image(
+    shape: tuple[int, ...], image: tuple[int, int], last: bool
+) -> None:
+    assert channels_last(shape, image) == last
+
+
+def test_nothing_inside_of_a_module_with_channels_last_is_a_unit() -> None:
+    """There only branches have other forms, and the sum with their residual cannot be tapped."""
+    arguments = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4, "patch_size": 2}
+    swin = network("timm/swin_tiny_patch4_window7_224", **arguments)
+    assert not [unit for unit in outlined(swin).units if unit.path.startswith("layers")]
+
+
+def test_most_layers_without_features_make_an_outline_partial() -> None:
+    class Last(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.permute(0, 2, 3, 1)
+
+    found = little(nn.Conv2d(1, 5, 1), Last(), nn.Linear(5, 5), nn.Linear(5, 5))
+    assert (found.covered, found.layered, found.is_partial) == (1, 3, True)
+    whole = little(nn.Conv2d(1, 5, 1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(320, 5), nn.Linear(5, 5))
+    assert (whole.covered, whole.layered, whole.is_partial) == (1, 1, False)
+
+
+@pytest.mark.parametrize("several", [Ensemble, lambda nets: Specialists(nets[0], nets[1:], subsets=[[0, 1]])])
+def test_of_several_networks_one_stands_for_all(several: Any) -> None:
+    found = outline(several([conv_net(4), conv_net(6)]), lambda net: net(image_batch(2)[0]))
+    first = {unit.path.rpartition(".")[0] for unit in found.units}
+    assert len(first) == 1
+    assert first <= {"members.0", "generalist"}
+
+
+def test_of_a_module_that_runs_several_times_the_last_run_counts() -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = nn.Dropout()
+            self.one, self.two = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, stride=2, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.drop(self.two(self.drop(self.one(x))))
+
+    found = outline(Dropping(), lambda model: model(image_batch(2)[0]))
+    assert [(unit.path, unit.size) for unit in found.units] == [("one", (8, 8)), ("two", (4, 4)), ("drop", (4, 4))]

@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from limbeck.adapters.ensemble import Ensemble
 from limbeck.core.bridge import Bridge
 from limbeck.core.errors import MethodError
 from limbeck.core.pairs import Pair, Paired, check_deepest, ends_of_stages, known, middle, proposed
@@ -181,3 +182,49 @@ def test_a_network_behind_its_preprocessing_is_called_by_its_own_name() -> None:
 def test_neither_a_stem_nor_a_pooling_is_a_stage_with_an_end_of_its_own(name: str, ends: list[str]) -> None:
     model = build(name, {}, classes=10, channels=3, height=64, width=64)
     assert ends_of_stages(model, lambda net: net(torch.rand(2, 3, 64, 64))) == ends
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "pairs"),
+    [
+        ("timm/resnet18", 32, ["layer1", "layer2", "layer3"]),  # strides 4, 8, 16; the stem has 2 and is none
+        ("timm/efficientnet_b0", 64, ["blocks.2", "blocks.4", "bn2"]),  # 2, 4, 8, 16, 32: two of five agree
+    ],
+)
+def test_the_end_of_a_network_for_small_images_belongs_to_the_end_of_one_for_large_ones(
+    name: str, side: int, pairs: list[str]
+) -> None:
+    models = {"student": network("resnet20"), "teacher": network(name, side=side)}
+    sides = {id(models["student"]): 32, id(models["teacher"]): side}
+    found = proposed(models, lambda net: net(colour_batch(2, side=sides[id(net)])[0]))
+    assert [pair.student for pair in found] == ["layer1", "layer2", "layer3"]
+    assert [pair.teacher for pair in found] == pairs
+
+
+def test_a_network_whose_blocks_have_channels_last_is_refused() -> None:
+    arguments = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4, "patch_size": 2}
+    swin = network("timm/swin_tiny_patch4_window7_224", **arguments)
+    with pytest.raises(MethodError, match=r"taps: auto finds .* in the student \(SwinTransformer\); name the taps"):
+        found(swin, network("resnet8"))
+
+
+def test_a_network_that_is_mostly_of_another_form_is_refused() -> None:
+    class Last(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.permute(0, 2, 3, 1)
+
+    other = nn.Sequential(nn.Conv2d(3, 5, 1), Last(), nn.Linear(5, 5), nn.Linear(5, 5))
+    with pytest.raises(MethodError, match=r"after 1 of 3 layers only, and features of another form"):
+        found(other, network("resnet8"))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_no_block_of_a_short_transformer_is_in_two_pairs(depth: int) -> None:
+    pairs = found(vit(depth=depth), network("resnet8"))
+    assert [student for student, _ in pairs] == [f"blocks.{number}" for number in range(depth)]
+    assert [teacher for _, teacher in pairs] == ["layer1", "layer2", "layer3"][-depth:]
+
+
+def test_the_layers_of_an_ensemble_are_of_one_member() -> None:
+    teacher = Ensemble([network("resnet8"), network("resnet8")])
+    assert [tap for _, tap in found(network("resnet14"), teacher)] == [f"members.0.layer{n}" for n in (1, 2, 3)]

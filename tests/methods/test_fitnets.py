@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from limbeck.adapters.ensemble import Ensemble
 from limbeck.adapters.maxout import Maxout
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError
@@ -164,3 +165,23 @@ def test_the_regressor_is_left_behind_and_stages_cannot_be_composed() -> None:
     assert not any("regressor" in name for name, _ in found.deliver().named_modules())
     with pytest.raises(MethodError, match="fitnets has 2 turns"):
         distiller(Compose(methods=(KD(), FitNets())))
+
+
+def test_members_of_an_ensemble_are_averaged_at_the_temperature_at_which_they_teach() -> None:
+    """The mean of the members' softened distributions, not the softened mean of their distributions."""
+    members = [conv_net(6, seed=seed) for seed in (5, 6)]
+    for member in members:
+        member[-1].weight.data.mul_(20)  # sharp, so that the two differ
+    batch, student = image_batch(4), conv_net(4)
+    teacher = Ensemble(members)
+    method = FitNets(taps=Pair(student="2", teacher="members.0.5"), soft_start=1, soft_end=1)
+    made = Distiller(method, Classification(), {"student": student, "teacher": teacher}, batch)
+    loss = terms_at(made, batch, phase=1)["kd"]
+    targets = sum(torch.softmax(member(batch[0]) / 3, 1) for member in members) / 2
+    expected = (targets * (targets.log() - torch.log_softmax(student(batch[0]) / 3, 1))).sum(1).mean()
+    torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_maps_that_no_valid_convolution_joins_are_named() -> None:
+    with pytest.raises(MethodError, match=r"fitnets, '5' of the student and '2' of the teacher: the student's map"):
+        distiller(FitNets(taps=Pair(student="5", teacher="2")))

@@ -140,7 +140,9 @@ def test_a_layer_without_a_map_is_named() -> None:
     given["teacher"][7] = nn.AdaptiveAvgPool1d(1)
     distiller(FSP(taps=BETWEEN), given)
     taps = (Section(student=("2", "5"), teacher=("2", "6")),)
-    with pytest.raises(MethodError, match=r"tap '6' of the teacher: features of shape \(4, 8, 4\) cannot be laid out"):
+    with pytest.raises(
+        MethodError, match=r"tap '6' of the teacher: features of shape \(4, 8, 4\) of an image of 8×8"
+    ):
         distiller(FSP(taps=taps), given)
 
 
@@ -181,3 +183,8 @@ def test_orders_are_in_checkpoints_and_not_in_what_is_delivered() -> None:
     assert set(found.deliver().state_dict()) == set(conv_net(6).state_dict())
     other.load_state(found.state())
     assert torch.equal(other.adapters["orders"].order("2"), found.adapters["orders"].order("2"))
+
+
+def test_a_flow_lies_between_two_layers() -> None:
+    with pytest.raises(MethodError, match=r"section 1 begins and ends at '2' of the teacher"):
+        distiller(FSP(taps=(Section(student=("2", "5"), teacher=("2", "2")),)))

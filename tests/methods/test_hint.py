@@ -95,7 +95,7 @@ def test_pairs_from_deep_to_shallow_are_refused() -> None:
 def test_a_layer_without_a_map_is_named() -> None:
     given = models()
     given["teacher"] = nn.Sequential(nn.Flatten(2), nn.Conv1d(1, 7, 1), nn.Flatten(), nn.Linear(7 * 64, 3))
-    with pytest.raises(MethodError, match=r"tap '1' of the teacher: features of shape \(4, 7, 64\) cannot be laid out"):
+    with pytest.raises(MethodError, match=r"tap '1' of the teacher: features of shape \(4, 7, 64\) of an image"):
         distiller(Hint(taps=(Pair(student="2", teacher="1"),)), given)
 
 

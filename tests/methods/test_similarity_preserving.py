@@ -77,3 +77,8 @@ def test_pairs_from_deep_to_shallow_are_refused() -> None:
     message = "expected layers from shallow to deep, but '2', the last one, comes before '5'"
     with pytest.raises(MethodError, match=message):
         distiller(SimilarityPreserving(taps=BOTH[::-1]))
+
+
+def test_a_batch_of_one_is_refused_because_an_example_resembles_itself() -> None:
+    with pytest.raises(MethodError, match=r"compares the examples of a batch; set data.batch to 2 or more"):
+        Distiller(SimilarityPreserving(taps=BOTH), Classification(), models(), image_batch(1))

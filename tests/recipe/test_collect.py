@@ -39,6 +39,16 @@ def test_few_labels_are_said_to_be_where_the_gain_comes_from(tmp_path: Path) -> 
     lab = copied(tmp_path / "lab")
     found = run(lab / "kd.yaml", "data.labelled=40", "train.length=1 epochs", "baseline=false")
     assert any("only 40 of the 360 training images have a label" in note for note in found.notes)
+    assert any("That is where a gain comes from" in note for note in found.notes)
+
+
+def test_where_layers_alone_are_taught_images_without_a_label_are_not_said_to_teach_answers(tmp_path: Path) -> None:
+    lab = copied(tmp_path / "lab")
+    taps = "[{student: layer1, teacher: layer1}]"
+    method = f"method={{name: similarity_preserving, taps: {taps}}}"
+    found = run(lab / "kd.yaml", method, "data.labelled=40", "train.length=2 steps", "baseline=false")
+    assert any("They teach its layers, not its answers" in note for note in found.notes)
+    assert not any("That is where a gain comes from" in note for note in found.notes)
 
 
 def test_without_a_test_split_the_validation_split_is_measured_and_without_any_nothing_can_be(tmp_path: Path) -> None:

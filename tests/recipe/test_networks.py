@@ -257,3 +257,10 @@ def test_weights_in_a_run_folder_are_described_beside_them(lab: Path) -> None:
     form = f"models.teacher={{name: mlp, hidden: [24], weights: {folder / 'student-best.safetensors'}}}"
     pixels = images()
     torch.testing.assert_close(joined(lab / "kd.yaml", form).network(pixels), joined(lab / "kd.yaml").network(pixels))
+
+
+@pytest.mark.parametrize(("seed", "noted"), [("0", True), ("7", False)])
+def test_a_student_that_begins_as_its_teacher_began_is_told_of(lab: Path, seed: str, noted: bool) -> None:
+    form = json.loads((only(lab / "runs", "teacher") / "recipe.json").read_text())["recipe"]["models"]["student"]
+    notes = joined(lab / "kd.yaml", f"models.student={json.dumps(form)}", f"seeds=[{seed}]").notes
+    assert any("give it another seed" in note for note in notes) == noted

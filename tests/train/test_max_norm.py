@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from torch import nn
 
 from limbeck.core.errors import Interrupted, TrainingError
+from limbeck.core.pairs import Pair
 from limbeck.core.plan import Stage, Turn
+from limbeck.methods.fitnets import FitNets
 from limbeck.methods.kd import KD
 from limbeck.methods.supervised import Supervised
 from limbeck.train.batches import Cycle
@@ -31,6 +34,13 @@ def limited(weight: np.ndarray, limit: float) -> np.ndarray:
     return made
 
 
+def moved(layers: list[Any], limit: float = LIMIT) -> MaxNorm:
+    """Of layers that had a gradient in this step."""
+    for layer in layers:
+        layer.weight.grad = torch.zeros_like(layer.weight)
+    return MaxNorm(layers, limit)
+
+
 @pytest.mark.parametrize(
     "layer",
     [nn.Linear(7, 5), nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3, groups=2), nn.Conv1d(3, 4, 2)],
@@ -42,7 +52,7 @@ def test_every_unit_is_numpy_s(layer: nn.Linear | nn.Conv2d) -> None:
         layer.weight[1].mul_(5)
         layer.weight[2].zero_()
     before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    MaxNorm([layer], LIMIT).keep()
+    moved([layer]).keep()
     np.testing.assert_allclose(layer.weight.detach().numpy(), limited(before.numpy(), LIMIT), rtol=1e-6)
     assert torch.equal(layer.weight[0], before[0])
     assert torch.equal(layer.bias, bias)
@@ -57,7 +67,7 @@ def test_a_transposed_convolution_s_units_are_its_outputs(groups: int) -> None:
         for group in range(groups)
         for out in range(6 // groups)
     ]
-    MaxNorm([layer], 0.1).keep()
+    moved([layer], 0.1).keep()
     after = layer.weight.detach().double().numpy()
     found = [after[g * (4 // groups) : (g + 1) * (4 // groups), o] for g in range(groups) for o in range(6 // groups)]
     np.testing.assert_allclose(np.stack(found), limited(np.stack(units), 0.1), rtol=1e-6)
@@ -65,9 +75,9 @@ def test_a_transposed_convolution_s_units_are_its_outputs(groups: int) -> None:
 
 def test_a_second_time_changes_nothing_more() -> None:
     layer = nn.Linear(30, 20)
-    MaxNorm([layer], LIMIT).keep()
+    moved([layer]).keep()
     once = layer.weight.detach().clone()
-    MaxNorm([layer], LIMIT).keep()
+    moved([layer]).keep()
     torch.testing.assert_close(layer.weight.detach(), once, rtol=1e-6, atol=0)
 
 
@@ -111,3 +121,21 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
         fit(distiller(models={"student": stopped}), Stopped(3), train, folder=tmp_path, progress=False)
     fit(distiller(models={"student": resumed}), Stopped(), train, folder=tmp_path, progress=False)
     torch.testing.assert_close(values(resumed), values(whole), rtol=0, atol=0)
+
+
+def test_layers_above_the_guided_one_stay_as_they_are_while_hints_are_learnt() -> None:
+    """FitNets, section 2.2: the first stage trains the student up to its guided layer."""
+    student = conv_net(4)
+    above = [layer for name, layer in student.named_children() if int(name) > 2 and hasattr(layer, "weight")]
+    before = [layer.weight.detach().clone() for layer in above]
+    method = FitNets(taps=Pair(student="2", teacher="5"), hint_share=0.999)
+    stopped = Stopped(3)  # long before the second stage
+    with pytest.raises(Interrupted):
+        fit(
+            distiller(method, {"student": student, "teacher": conv_net(6, seed=5)}),
+            stopped,
+            plain("3000 steps", lr=1e-3, max_norm=1e-3),
+            progress=False,
+        )
+    assert all(torch.equal(layer.weight, one) for layer, one in zip(above, before, strict=True))
+    assert student[0].weight.detach().flatten(1).norm(dim=1).max().item() == pytest.approx(1e-3, rel=1e-3)

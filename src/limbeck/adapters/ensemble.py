@@ -42,6 +42,10 @@ class Ensemble(Assembled):
         """The members, by number."""
         return {str(number): member for number, member in enumerate(self.members)}
 
+    def representative(self) -> nn.Module:
+        """The first member."""
+        return self.members[0]
+
     def facts(self) -> dict[str, Any]:
         """The kind of mean."""
         return {"mean": self.mean, "temperature": self.temperature}

@@ -81,7 +81,8 @@ def check_cost(
     taps = (*at, deepest)
     net = Net(network, lambda model, _: run(model), taps=taps, kind=Kind.FROZEN)
     try:
-        shapes = {path: Shape.of(tensor) for path, tensor in net.probe(None).taps.items()}
+        taps_of = net.probe(None).taps
+        shapes = {path: Shape.of(tensor, given=net.input_shape) for path, tensor in taps_of.items()}
     finally:
         net.close()
     costs = Exits(network, heads_for(taps, shapes, net.output_shape), at=at).costs(run)

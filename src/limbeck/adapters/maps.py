@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.core.errors import MethodError
+from limbeck.core.method import Shape
 from limbeck.core.outline import channels_last, grid_of
 from limbeck.core.sections import Section
 
@@ -20,8 +21,8 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
     Args:
         features: a map [b c h w], which is returned as it is; tokens [b n d], whose square grid is laid out as an image
-            and whose class tokens, which come first, are left out; or a vector [b c], which becomes one place. Tokens
-            say nothing of an image that is not square: their grid is wrong where their number happens to be a square.
+            and whose class and register tokens, which come first, are left out; or a vector [b c], which becomes one
+            place. A tensor says nothing of the image: `check_maps` finds grids and layouts that would be wrong.
 
     Raises:
         MethodError: the features have another form.
@@ -40,21 +41,27 @@ def as_map(features: Tensor) -> Float[Tensor, "b c h w"]:
 
 
 def map_size(shape: tuple[int, ...]) -> Size:
-    """Height and width of `as_map`'s result; raises MethodError where there is none."""
-    if channels_last(shape):
+    """Height and width of `as_map`'s result; raises MethodError where there is none.
+
+    Args:
+        shape: of the features; one that knows the image (`limbeck.core.method.Shape`) is looked at more closely.
+    """
+    image = shape.image if isinstance(shape, Shape) else None
+    if channels_last(shape, image):
         raise MethodError(
-            f"features of shape {shape} have their channels last, as those of Swin transformers; expected [b c h w], "
-            "[b c], or tokens [b n d]: name another module"
+            f"features of shape {tuple(shape)} have their channels last, as those of Swin transformers; expected "
+            "[b c h w], [b c], or tokens [b n d]: name another module"
         )
     if len(shape) == 4:
         return shape[2], shape[3]
     if len(shape) == 2:
         return 1, 1
-    grid = grid_of(shape[1]) if len(shape) == 3 else None
+    grid = grid_of(shape[1], image) if len(shape) == 3 else None
     if grid is None:
+        seen = f" of an image of {image[0]}×{image[1]}" if image else ""
         raise MethodError(
-            f"features of shape {shape} cannot be laid out as a map; expected [b c h w], [b c], or tokens [b n d] "
-            "whose number is a square, with at most two class tokens before them"
+            f"features of shape {tuple(shape)}{seen} cannot be laid out as a map; expected [b c h w], [b c], or tokens "
+            "[b n d] of a square image whose number is a square, with class or register tokens before them"
         )
     return grid
 
@@ -90,12 +97,26 @@ def check_maps(taps: Mapping[str, Sequence[str]], shapes: Mapping[str, Mapping[s
     Raises:
         MethodError: one does not; its name and shape are said.
     """
+    check_rows(taps, shapes)
     for role, paths in taps.items():
         for path in paths:
             try:
                 map_size(shapes[role][path])
             except MethodError as error:
                 raise MethodError(f"tap {path!r} of the {role}: {error}") from None
+
+
+def check_rows(taps: Mapping[str, Sequence[str]], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:
+    """Each of these taps gives one row for each sample; raises MethodError with its name and shape otherwise."""
+    for role, paths in taps.items():
+        for path in paths:
+            shape = shapes[role][path]
+            given = shape.given if isinstance(shape, Shape) else ()
+            if given and given[:1] != shape[:1]:
+                raise MethodError(
+                    f"tap {path!r} of the {role}: features of shape {tuple(shape)} for {given[0]} samples; expected a "
+                    "row for each sample: name a module that is neither inside of windows nor given a part of them"
+                )
 
 
 def check_flows(sections: Sequence[Section], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> None:

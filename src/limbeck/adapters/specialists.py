@@ -63,6 +63,10 @@ class Specialists(nn.Module):
         if top < 1:
             raise ValueError(f"top: expected at least 1, got {top}")
 
+    def representative(self) -> nn.Module:
+        """The generalist: it alone runs on all images."""
+        return self.generalist
+
     def forward(self, images: Tensor) -> Float[Tensor, "b c"]:
         """The logarithm of q, which serves as logits."""
         return combined(

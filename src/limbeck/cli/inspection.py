@@ -78,6 +78,8 @@ def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
     if "student" in distiller.nets and parameters(delivered) != parameters(distiller["student"].model):
         table.add_row("delivered", "–", "–", f"{parameters(delivered):,}", f"{flops(delivered, images):,}", "–")
     for name, adapter in distiller.adapters.items():
+        if not parameters(adapter):
+            continue
         table.add_row(name, type(adapter).__name__, "adapter", f"{parameters(adapter):,}", "–", "–")
     return table
 

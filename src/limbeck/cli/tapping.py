@@ -16,7 +16,7 @@ from torch import nn
 from limbeck.core.errors import MethodError, ModelError, RecipeError
 from limbeck.core.files import disk_errors
 from limbeck.core.outline import Outline, Unit, outline
-from limbeck.core.pairs import Pair, matched, middle
+from limbeck.core.pairs import Pair, matched, middle, what_is_lacking
 from limbeck.core.sections import sections_of
 from limbeck.data.dataset import Dataset
 from limbeck.data.loader import evaluation_batches
@@ -74,9 +74,11 @@ def look(teacher: str, student: str, data: str, *, batches: int, root: Path, con
             raise ModelError(str(error).replace("models.student", f"the {role} {form!r}")) from None
         yield _units(role, seen[role])
     own, other = seen["student"], seen["teacher"]
-    if not own.outline.stages or not other.outline.stages:
-        yield "\nNothing to pair: a network without feature maps and without tokens."
-        return
+    for role, one in seen.items():
+        lacking = what_is_lacking(one.outline)
+        if lacking:
+            yield f"\nNothing to pair: the {role} has {lacking}."
+            return
     pairs = [Pair(student=one.path, teacher=two.path) for one, two in matched(own.outline, other.outline)]
     yield from _proposal("by stage (this is what `taps: auto` takes)", pairs)
     yield from _staged(own.outline, other.outline, pairs)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class Several(Protocol):
+    """Networks that answer as one, side by side, such as an ensemble."""
+
+    def representative(self) -> nn.Module:
+        """The one that stands for all of them where layers are looked for."""
 
 
 class Assembled(nn.Module):

@@ -82,7 +82,10 @@ class Distiller(nn.Module):
     ) -> None:
         """Tap the networks, and make the adapters between them."""
         for role, kind in roles.items():
-            self.nets[role] = Net(networks[role], self.task.run, taps=taps.get(role, ()), kind=kind)
+            try:
+                self.nets[role] = Net(networks[role], self.task.run, taps=taps.get(role, ()), kind=kind)
+            except TapError as error:
+                raise TapError(f"{role}: {error}") from None
         # the same again in a plain dict: torch looks up submodules slowly, and the terms ask in every step
         self._by_role = {role: net for role, net in self.nets.items() if isinstance(net, Net)}
         self.adapters = nn.ModuleDict()
@@ -92,7 +95,9 @@ class Distiller(nn.Module):
 
     def _shapes(self, role: str, example: Any) -> dict[str, Shape]:
         """The shapes at a network's taps, in the order in which it reaches them; one pass on the example."""
-        shapes = {path: Shape.of(tensor) for path, tensor in self[role].probe(example).taps.items()}
+        net = self[role]
+        taps = net.probe(example).taps
+        shapes = {path: Shape.of(tensor, given=net.input_shape) for path, tensor in taps.items()}
         for path in self[role].taps:
             if path not in shapes:
                 raise TapError(f"tap {path!r} is a module of the {role}, but does not run; {close(path, shapes)}")

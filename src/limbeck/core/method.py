@@ -13,16 +13,27 @@ from limbeck.core.settings import settings
 
 
 class Shape(tuple[int, ...]):
-    """The shape of a tapped tensor on the example batch; `nonnegative`: none of its values there is below zero."""
+    """The shape of a tapped tensor on the example batch.
+
+    `nonnegative`: none of its values there is below zero. `given`: the shape of what the network was given, empty if it
+    is not known.
+    """
 
     nonnegative: bool
+    given: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Shape:
+    def of(cls, tensor: Tensor, *, given: tuple[int, ...] = ()) -> Shape:
         """The shape of a tensor."""
         shape = cls(tensor.shape)
         shape.nonnegative = bool((tensor >= 0).all())
+        shape.given = given
         return shape
+
+    @property
+    def image(self) -> tuple[int, int] | None:
+        """Height and width of the images that the network was given; absent if it was given something else."""
+        return (self.given[2], self.given[3]) if len(self.given) == 4 else None
 
 
 Shapes = Mapping[str, Mapping[str, Shape]]
@@ -130,6 +141,13 @@ class Method:
     def uses_unlabelled(self) -> bool:
         """Whether samples without a label teach anything; if not, training runs over the labelled ones only."""
         return True
+
+    def needs_labels(self) -> bool:
+        """Whether nothing but labels teaches the student what to answer; without any, training is refused.
+
+        By default so where unlabelled samples teach nothing, and where no frozen network teaches.
+        """
+        return not self.uses_unlabelled() or Kind.FROZEN not in self.roles().values()
 
     def compilable(self) -> bool:
         """Whether a network computes the same in every step, so that compiling it pays."""

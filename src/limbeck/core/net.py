@@ -69,6 +69,8 @@ class Net(nn.Module):
         self.served: Served | None = None
         self.output_shape: tuple[int, ...] | None = None
         """Of the output on the example, if it is a tensor."""
+        self.input_shape: tuple[int, ...] = ()
+        """Of the first tensor that the network was given there, after its preprocessing; empty if there was none."""
         self._run = run
         self._compiled: tuple[Any, ...] = ()  # a tuple hides it from torch, which would take it for a submodule
         self._taps = Taps(model, taps)
@@ -149,16 +151,22 @@ class Net(nn.Module):
         """One pass in eval mode without gradient, outside the memory, that checks the taps for in-place changes."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
+        hook = inner(self.model).register_forward_pre_hook(self._remember_input, with_kwargs=True)
         try:
             forward_pass = self._pass(batch, None, quiet=True)
             self._taps.check_unchanged(dict(forward_pass.taps))
             self._taps.remember_runs()
             self.output_shape = _shape_of(forward_pass.output)
         finally:
+            hook.remove()
             for module, mode in modes:
                 module.training = mode
             self._taps.passes -= 1
         return forward_pass
+
+    def _remember_input(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        tensors = (item for item in (*inputs, *named.values()) if isinstance(item, Tensor))
+        self.input_shape = next((tuple(tensor.shape) for tensor in tensors), ())
 
     @contextmanager
     def compiled(self, *, mode: str | None = None) -> Iterator[None]:

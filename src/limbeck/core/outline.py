@@ -5,16 +5,20 @@ then cut into *units*, from the root downwards: a module is one unit, unless
 
     it gives no single map [b c h w] or sequence of tokens [b n d] (a whole network, an encoder that gives a record),
     it makes maps more than twice smaller (several stages in one container, such as `features`), or
-    it is a sequence of modules on tokens (the blocks of a transformer),
+    it is a sequence of modules on tokens, or holds one (the blocks of a transformer, an encoder),
 
 in which case the modules that it calls take its place. So a residual stage is one unit, and so is each block of a
-transformer. Left out are features that a later module changes in place, which cannot be tapped, and those without one
-row per sample, such as the windows of a Swin transformer. A *stage* ends at the last unit of one map size; a network
-whose units all have one size, such as a transformer, has no stages, and is cut at equal depths instead.
+transformer. Left out are features that a later module changes in place, which cannot be tapped, those without one
+row per sample, such as the windows of a Swin transformer, and all that is inside of a module which gives channels last,
+as its blocks do: there only branches could be tapped, whose sum with the residual could not. A
+*stage* ends at the last unit of one map size; a stem is none. A network whose units all have one size, such as a
+transformer, has no stages, and is cut at equal depths instead.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,9 +28,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.core.assembled import Several
 from limbeck.core.bridge import inner
 
 _TOO_WIDE = 4
+_BEFORE_TOKENS = (0, 1, 2, 4, 5, 8, 9)
+"""Tokens before those of the image: up to two for the class, or four or eight registers with or without one."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +74,37 @@ class Outline:
         units: in the order in which they run; empty if no module gives features.
         inside: path of a unit -> the modules below it that give features, in the order in which they begin.
         side: height of the image that the network was given; absent if it was given something else.
+        covered: how many layers lie in units, or give maps or tokens themselves.
+        layered: how many there are, of those that give anything with places.
     """
 
     units: list[Unit]
     inside: Mapping[str, list[Unit]]
     side: int | None
+    covered: int
+    layered: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether most layers are in no unit, so that the units say little of the network."""
+        return 2 * self.covered < self.layered
 
     @property
     def stages(self) -> list[Unit]:
         """The last unit of each map size, largest map first.
 
-        A 1×1 map is the pooled vector and no stage, and neither are maps that grow again, as those of a decoder do.
+        A 1×1 map is the pooled vector and no stage, and neither are maps that grow again, as those of a decoder do, and
+        a stem: single layers that shrink the image before stages of several layers.
         """
         last: dict[int, Unit] = {}
         for unit in self.units:
             if unit.size != (1, 1) and unit.size[0] <= min(last, default=unit.size[0]):
                 last[unit.size[0]] = unit
-        return list(last.values())
+        ends = list(last.values())
+        several = max((self.layers(unit) for unit in ends), default=0) > 1
+        while several and len(ends) > 1 and self.layers(ends[0]) == 1 and self.stride(ends[0]) > 1:
+            del ends[0]
+        return ends
 
     def layers(self, stage: Unit) -> int:
         """How many layers gave the maps of a stage: none if it is a mere pooling, one if it is a stem."""
@@ -92,7 +113,7 @@ class Outline:
 
     def stride(self, unit: Unit) -> float:
         """How many times smaller than the image, or else than the largest map, a unit's map is."""
-        return (self.side or self.stages[0].size[0]) / unit.size[0]
+        return (self.side or max(one.size[0] for one in self.units)) / unit.size[0]
 
     def first_layer(self, stage: Unit) -> Unit | None:
         """The first layer of a stage: the first activation that gives maps of its size, or else the first module.
@@ -111,11 +132,13 @@ def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
     """The outline of a network.
 
     Args:
-        model: a network; its modes and buffers are left as they are.
+        model: a network; its modes and buffers are left as they are. Of several that answer as one the one that stands
+            for them.
         run: runs it on the example.
     """
     network = inner(model)
     calls = _Calls(network)
+    start = _start(network)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -125,36 +148,72 @@ def outline(model: nn.Module, run: Callable[[nn.Module], Any]) -> Outline:
     finally:
         for module, mode in modes:
             module.training = mode
-    units = [unit for path in calls.below("") for unit in calls.units(path)]
-    return Outline(units, {unit.path: calls.inside(unit.path) for unit in units}, calls.side)
+    units = [unit for path in calls.below(start) for unit in calls.units(path)]
+    inside = {unit.path: calls.inside(unit.path) for unit in units}
+    layers = [path for path in calls.layers if _within(path, start)]
+    covered = [path for path in layers if path in calls.maps or any(_within(path, unit.path) for unit in units)]
+    return Outline(units, inside, calls.side, covered=len(covered), layered=len(layers))
 
 
-def grid_of(tokens: int) -> tuple[int, int] | None:
-    """The square grid that so many tokens form after at most two class tokens; absent if there is none.
+def _start(network: nn.Module) -> str:
+    """Where the network lies that stands for all: the path of one of several, or else the root."""
+    if not isinstance(network, Several):
+        return ""
+    one = inner(network.representative())
+    within = _start(one)
+    path = next(path for path, module in network.named_modules() if module is one)
+    return f"{path}.{within}" if within else path
 
-    >>> grid_of(197), grid_of(64), grid_of(198), grid_of(50)
-    ((14, 14), (8, 8), (14, 14), (7, 7))
+
+def _within(path: str, unit: str) -> bool:
+    return not unit or path == unit or path.startswith(f"{unit}.")
+
+
+def grid_of(tokens: int, image: tuple[int, int] | None = None) -> tuple[int, int] | None:
+    """The square grid that so many tokens form after class and register tokens; absent if there is none.
+
+    Args:
+        tokens: how many, all together.
+        image: height and width of the image, if it is known. Then the grid is absent too where it would be wrong: of
+            an image that is not square, and where the image cannot be cut so evenly, but for another number of tokens
+            before the grid.
+
+    >>> grid_of(197), grid_of(64), grid_of(198), grid_of(50), grid_of(261)
+    ((14, 14), (8, 8), (14, 14), (7, 7), (16, 16))
+    >>> grid_of(64, (16, 64)), grid_of(9, (28, 28))
+    (None, None)
     """
-    for extra in range(3):
-        side = int(max(tokens - extra, 0) ** 0.5)
-        if side and side * side == tokens - extra:
-            return side, side
-    return None
+    counts = {before: tokens - before for before in _BEFORE_TOKENS if before < tokens}
+    sides = {before: math.isqrt(n) for before, n in counts.items() if math.isqrt(n) ** 2 == n}
+    usual = [side for before, side in sides.items() if before < 3 or before < counts[before]]
+    if not usual or (image is not None and image[0] != image[1]):
+        return None
+    if image is not None and image[0] % usual[0] and any(image[0] % side == 0 for side in sides.values()):
+        return None
+    return usual[0], usual[0]
 
 
-def channels_last(shape: tuple[int, ...], *, square: bool = False) -> bool:
+def channels_last(shape: tuple[int, ...], image: tuple[int, int] | None = None) -> bool:
     """Whether features are not [b c h w] but [b h w c], as those of Swin transformers.
 
-    Such features, read as a map, would have as many channels as rows, and another number of columns. Of a square image
-    no map has that; where the image is not known, they are taken for such if they would be four times as wide as high.
+    Such features, read as a map, would have another shape than the image has. Where the image is not known, they are
+    taken for such if they have as many channels as rows and would be four times as wide as high.
 
     Args:
         shape: of the features.
-        square: whether the image is known to be square.
+        image: height and width of the image, if it is known.
     """
-    if len(shape) != 4 or shape[1] != shape[2]:
+    if len(shape) != 4:
         return False
-    return shape[3] != shape[2] if square else shape[3] >= _TOO_WIDE * shape[2]
+    if image is None:
+        return shape[1] == shape[2] and shape[3] >= _TOO_WIDE * shape[2]
+    return not _alike(shape[2:], image) and _alike(shape[1:3], image)
+
+
+def _alike(size: tuple[int, ...], image: tuple[int, int]) -> bool:
+    """Whether a map has the shape of the image: exactly if that is square, or else up to one place."""
+    off = abs(size[0] * image[1] - size[1] * image[0])
+    return off <= (0 if image[0] == image[1] else max(image))
 
 
 class _Calls:
@@ -170,6 +229,11 @@ class _Calls:
         self._versions: dict[str, int] = {}
         self._numbers = count()
         self._rows: int | None = None  # samples that the network was given
+        self.layers: list[str] = []
+        """Modules with weights of their own that gave anything with places."""
+        self.maps: set[str] = set()
+        """Modules that gave a map or tokens, be it changed in place later or not."""
+        self._last: set[str] = set()  # modules that gave features with channels last
 
     def watched(self) -> ExitStack:
         """A context in which the calls are recorded."""
@@ -183,8 +247,9 @@ class _Calls:
 
     def _enter(self, path: str, inputs: Any) -> None:
         calls = self._children.setdefault(self._open[-1], []) if self._open else []
-        if path not in calls:
-            calls.append(path)
+        if path in calls:  # of several runs a tap takes the last
+            calls.remove(path)
+        calls.append(path)
         given = next((item for item in inputs if isinstance(item, Tensor)), None)
         if not self._open and given is not None and given.ndim:
             self._rows = len(given)
@@ -195,8 +260,15 @@ class _Calls:
 
     def _leave(self, path: str, output: Any) -> None:
         self._open.pop()
+        weights = self._network.get_submodule(path).parameters(recurse=False)
+        first = output[0] if isinstance(output, tuple) and output else output
+        if isinstance(first, Tensor) and first.ndim > 2 and any(one.ndim > 1 for one in weights):
+            self.layers += [] if path in self.layers else [path]
         size = self._size(output)
+        if isinstance(output, Tensor) and channels_last(tuple(output.shape), self._sizes.get("")):
+            self._last.add(path)
         if size is not None:
+            self.maps.add(path)
             module = self._network.get_submodule(path)
             children = [child for child in self.below(path) if child in self._given]
             passed_on = [self._given[child].tensor for child in children if self._tensors[child] is output]
@@ -226,7 +298,9 @@ class _Calls:
     def units(self, path: str) -> list[Unit]:
         """The units that a module is cut into."""
         unit, children = self._given.get(path), self.below(path)
-        if children and (unit is None or self._shrinks(path, unit) or self._is_sequence_on_tokens(path, unit)):
+        if path in self._last:
+            return []
+        if children and (unit is None or self._shrinks(path, unit) or self._has_blocks(path, unit)):
             return [part for child in children for part in self.units(child)]
         return [] if unit is None else [unit]
 
@@ -243,22 +317,34 @@ class _Calls:
             return None
         if self._rows is not None and len(features) != self._rows:
             return None
+        image = self._sizes.get("")
         if features.ndim == 3:
-            return grid_of(features.shape[1])
-        if features.ndim != 4 or channels_last(tuple(features.shape), square=self._square):
+            return grid_of(features.shape[1], image)
+        if features.ndim != 4 or channels_last(tuple(features.shape), image):
             return None
         return int(features.shape[2]), int(features.shape[3])
 
-    @property
-    def _square(self) -> bool:
-        height, width = self._sizes.get("", (0, 1))
-        return height == width
-
     def _shrinks(self, path: str, unit: Unit) -> bool:
-        return path in self._sizes and self._sizes[path][0] > 2 * unit.size[0]
+        """Whether maps become more than twice smaller: than what came in or, if that was none, than any inside."""
+        given = [self._sizes[path][0]] if path in self._sizes else [part.size[0] for part in self.inside(path)]
+        return max(given, default=0) > 2 * unit.size[0]
 
-    def _is_sequence_on_tokens(self, path: str, unit: Unit) -> bool:
-        return len(unit.shape) == 3 and isinstance(self._network.get_submodule(path), nn.Sequential)
+    def _has_blocks(self, path: str, unit: Unit) -> bool:
+        """Whether a module on tokens is a sequence of modules, or something in which a sequence of blocks lies."""
+        if len(unit.shape) != 3:
+            return False
+        return isinstance(self._network.get_submodule(path), nn.Sequential) or self._holds_blocks(path)
+
+    def _holds_blocks(self, path: str) -> bool:
+        """Whether blocks of one class, several in one list or sequence, run somewhere below.
+
+        A sequence of layers, such as the perceptron of a block, is none: its modules call no others.
+        """
+        blocks = [child for child in self.below(path) if child in self._given and self.below(child)]
+        kinds = Counter((child.rpartition(".")[0], self._given[child].kind) for child in blocks)
+        lists = (nn.Sequential, nn.ModuleList)
+        held = (isinstance(self._network.get_submodule(where), lists) for (where, _), n in kinds.items() if n > 1)
+        return any(held) or any(self._holds_blocks(child) for child in blocks)
 
 
 def _activates(module: nn.Module) -> bool:

@@ -65,6 +65,10 @@ class Paired(Method):
         """The ends of equal stages, where no taps are named."""
         return replace(self, taps=proposed(models, run)) if self.taps == "auto" else self
 
+    def needs_labels(self) -> bool:
+        """Layers say nothing of the answers."""
+        return True
+
     def tapped(self) -> Mapping[str, Sequence[str]]:
         """Both sides of the pairs, each tap once."""
         taps = {"student": [pair.student for pair in self.pairs], "teacher": [pair.teacher for pair in self.pairs]}
@@ -130,18 +134,30 @@ def outlines(models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -
         )
     found = {role: outline(models[role], run) for role in ("student", "teacher")}
     for role, one in found.items():
-        if not one.stages:
+        lacking = what_is_lacking(one)
+        if lacking:
             raise MethodError(
-                f"taps: auto finds neither a feature map [b c h w] nor tokens [b n d] in the {role} "
-                f"({type(inner(models[role])).__name__}); name the taps"
+                f"taps: auto finds {lacking} in the {role} ({type(inner(models[role])).__name__}); name the taps"
             )
     return found
+
+
+def what_is_lacking(found: Outline) -> str:
+    """What of a network cannot be paired, in words; empty if it can."""
+    if not found.stages:
+        return "neither a feature map [b c h w] nor tokens [b n d]"
+    if found.is_partial:
+        return (
+            f"feature maps [b c h w] or tokens [b n d] after {found.covered} of {found.layered} layers only, and "
+            "features of another form, such as [b h w c], after the others"
+        )
+    return ""
 
 
 def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[str]:
     """The ends of a network's stages, or of three equal parts of one without stages, from shallow to deep.
 
-    A mere pooling is no stage here, and neither is a stem, a single layer before stages of several.
+    A mere pooling is no stage here.
 
     Args:
         model: the network.
@@ -151,15 +167,11 @@ def ends_of_stages(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[st
         MethodError: it gives no features, or all of it is one part.
     """
     found = outline(model, run)
-    units = [unit for unit, _ in matched(found, found)] if found.stages else []
-    units = [unit for unit in units if found.layers(unit)]
-    if len(units) > 2 and found.layers(units[0]) == 1 < max(found.layers(unit) for unit in units):
-        del units[0]
-    ends = list(dict.fromkeys(unit.path for unit in units))
+    lacking = what_is_lacking(found)
+    ends = [] if lacking else [unit.path for unit, _ in matched(found, found) if found.layers(unit)]
     if len(ends) < 2:
         raise MethodError(
-            f"auto finds {'one stage only' if ends else 'neither a feature map [b c h w] nor tokens [b n d]'} in "
-            f"{type(inner(model)).__name__}; name the modules"
+            f"auto finds {lacking or 'one stage only'} in {type(inner(model)).__name__}; name the modules"
         )
     return ends
 
@@ -168,18 +180,21 @@ def matched(student: Outline, teacher: Outline) -> list[tuple[Unit, Unit]]:
     """Ends of stages that belong together, of the student and of the teacher, from shallow to deep.
 
     With stages on both sides those of about equal stride, whose maps are as many times smaller than the image; if fewer
-    than two agree, the deepest with the deepest and so on upwards. A network without stages is cut at equal depths,
-    into as many parts as the other one has stages, or into three.
+    than two agree, or fewer than half of either network's, the deepest with the deepest and so on upwards: of a network
+    for small images and one for large ones only the deep end of the one and the shallow end of the other would agree.
+    A network without stages is cut at equal depths, into as many parts as the other one has stages, or into three; into
+    fewer where it has fewer blocks.
     """
     own, other = student.stages, teacher.stages
     if len(own) > 1 and len(other) > 1:
         strides = ([(unit, one.stride(unit)) for unit in one.stages] for one in (student, teacher))
         common = _of_equal_stride(*strides)
+        enough = len(common) > 1 and 2 * len(common) >= max(len(own), len(other))
         count = min(len(own), len(other))
-        return common if len(common) > 1 else list(zip(own[-count:], other[-count:], strict=True))
+        return common if enough else list(zip(own[-count:], other[-count:], strict=True))
     parts = max(len(own), len(other))
-    parts = parts if parts > 1 else 3
-    sides = (one.stages if len(one.stages) > 1 else _cut(one, parts) for one in (student, teacher))
+    parts = min(parts if parts > 1 else 3, *(len(_blocks(one)) for one in (student, teacher) if len(one.stages) < 2))
+    sides = (one.stages[-parts:] if len(one.stages) > 1 else _cut(_blocks(one), parts) for one in (student, teacher))
     return list(zip(*sides, strict=True))
 
 
@@ -193,8 +208,8 @@ def _of_equal_stride(own: Sequence[tuple[Unit, float]], other: Sequence[tuple[Un
     return found
 
 
-def _cut(network: Outline, parts: int) -> list[Unit]:
-    """The last units of so many equal parts of the most frequent kind of unit: the blocks of a transformer.
+def _blocks(network: Outline) -> list[Unit]:
+    """The units of the most frequent kind: the blocks of a transformer.
 
     Of kinds that are equally frequent, as in a transformer of one block, the one with most modules inside.
     """
@@ -202,5 +217,9 @@ def _cut(network: Outline, parts: int) -> list[Unit]:
     kinds = [(unit.kind, unit.shape) for unit in network.units if unit.learns]
     kinds = kinds or list(inside)
     usual = max(kinds, key=lambda kind: (kinds.count(kind), inside[kind]))
-    blocks = [unit for unit in network.units if (unit.kind, unit.shape) == usual]
-    return [blocks[max(round((part + 1) * len(blocks) / parts) - 1, 0)] for part in range(parts)]
+    return [unit for unit in network.units if (unit.kind, unit.shape) == usual]
+
+
+def _cut(blocks: Sequence[Unit], parts: int) -> list[Unit]:
+    """The last blocks of so many equal parts, of at most as many as there are blocks."""
+    return [blocks[round((part + 1) * len(blocks) / parts) - 1] for part in range(parts)]

@@ -134,6 +134,10 @@ class Compose(Method):
         """Whether any member does."""
         return any(method.uses_unlabelled() for method in self.methods)
 
+    def needs_labels(self) -> bool:
+        """Whether every member does."""
+        return all(method.needs_labels() for method in self.methods)
+
     def compilable(self) -> bool:
         """Whether every member is."""
         return all(method.compilable() for method in self.methods)

@@ -18,12 +18,12 @@ Symbols:
     τ             `temperature`
     λ             `soft_start` at the beginning of stage 2, `soft_end` from `anneal` of it on
 
-The norm is summed over channels and averaged over places and examples. The soft term has no factor τ², and the label
-term no factor 1 - λ: this is the paper.
+The soft term has no factor τ², and the label term no factor 1 - λ: this is the paper.
 
-Differs from the paper: KL stands for the cross-entropy H between soft targets, which has the same gradient. The paper
-trains stage 1 until nothing has improved for 100 epochs; here it has a share of the training. Where its code starts λ
-at 5 and its text at 4, the text is followed.
+Differs from the paper: its squared norm is over all of a map; here it is summed over channels and averaged over places
+and examples, so that it does not grow with the image. KL stands for the cross-entropy H between soft targets, which has
+the same gradient. The paper trains stage 1 until nothing has improved for 100 epochs; here it has a share of the
+training. Where its code starts λ at 5 and its text at 4, the text is followed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from limbeck.adapters.ensemble import Ensemble
 from limbeck.adapters.maps import as_map, check_maps
 from limbeck.adapters.regressor import Activation, ConvolutionalRegressor, Regressor, activation_for
+from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.pairs import Pair, known, middle, proposed
 from limbeck.core.plan import At, Stage, Turn
@@ -92,7 +94,16 @@ class FitNets(Method):
         student, teacher = shapes["student"][self.pair.student], shapes["teacher"][self.pair.teacher]
         kind = ConvolutionalRegressor if self.regressor == "convolution" else Regressor
         activation = activation_for(self.activation, nets["teacher"], self.pair.teacher, teacher)
-        return {"regressor": kind(student, teacher, activation=activation)}
+        try:
+            return {"regressor": kind(student, teacher, activation=activation)}
+        except MethodError as error:
+            pair = f"{self.pair.student!r} of the student and {self.pair.teacher!r} of the teacher"
+            raise MethodError(f"fitnets, {pair}: {error}") from None
+
+    def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
+        """An ensemble is averaged at the temperature at which it teaches."""
+        teacher = models.get("teacher")
+        return {**models, "teacher": teacher.at(self.temperature)} if isinstance(teacher, Ensemble) else models
 
     def looks_at(self) -> Set[str]:
         """The weight of the soft targets falls during the second stage."""

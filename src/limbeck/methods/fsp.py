@@ -28,7 +28,9 @@ its run another seed.
 
 Differs from the paper: nothing known, but there was only a summary of the paper to work from. What it takes for the
 first layer of a section it shows in a picture; `auto` takes the first activation, in a stage that consists of several
-modules that of the last one. Its learning rates are 0.001 in stage 1 and 0.1 in stage 2, hence `flow_rate`.
+modules that of the last one. Where the blocks of a network run one activation several times, as torchvision's ResNets
+do, that is what it gives last: the end of the first block. The paper's learning rates are 0.001 in stage 1 and 0.1 in
+stage 2, hence `flow_rate`.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from torch import Tensor, nn
 
 from limbeck.adapters.maps import as_map, check_flows, check_maps, map_channels
 from limbeck.adapters.orders import Orders
+from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.pairs import check_deepest, known
 from limbeck.core.plan import At, Stage, Turn
@@ -86,14 +89,26 @@ class FSP(Method):
         """The orders of the teacher's channels, if they are to be shuffled.
 
         Raises:
-            MethodError: a flow of the student and that of the teacher have different shapes, or a layer has no map.
+            MethodError: a flow of the student and that of the teacher have different shapes, begins where it ends, or
+                has a layer without a map.
         """
         check_maps(self.tapped(), shapes)
+        for number, section in enumerate(self.sections, start=1):
+            for role in ("student", "teacher"):
+                if len(set(section.of(role))) == 1:
+                    raise MethodError(
+                        f"fsp: section {number} begins and ends at {section.of(role)[0]!r} of the {role}; a flow lies "
+                        "between two layers"
+                    )
         check_flows(self.sections, shapes)
         for role, taps in self.tapped().items():
             check_deepest(self.sections[-1].of(role)[1], taps, list(shapes[role]))
         channels = {tap: map_channels(shapes["teacher"][tap]) for tap in self.tapped()["teacher"]}
         return {"orders": Orders(channels)} if self.shuffle else {}
+
+    def needs_labels(self) -> bool:
+        """Flows say nothing of the answers."""
+        return True
 
     def plan(self) -> Sequence[Stage]:
         """Both networks stop at the end of the last section in stage 1; the teacher does not run in stage 2."""

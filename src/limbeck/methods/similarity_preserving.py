@@ -20,12 +20,15 @@ micro-batches (`accumulate`), another γ is in place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from limbeck.core.method import Nets
+from limbeck.adapters.maps import check_rows
+from limbeck.core.errors import MethodError
+from limbeck.core.method import Nets, Shapes
 from limbeck.core.pairs import Paired, Pairs
 from limbeck.core.plan import At
 from limbeck.core.settings import settings
@@ -45,6 +48,17 @@ class SimilarityPreserving(Paired):
     taps: Pairs = "auto"
     weight: Annotated[float, Field(gt=0)] = 3000.0
     hard_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def adapters(self, nets: Nets, shapes: Shapes) -> Mapping[str, nn.Module]:
+        """None; the taps are looked at.
+
+        Raises:
+            MethodError: a layer has no row for each example, or there is one example only, which resembles itself.
+        """
+        check_rows(self.tapped(), shapes)
+        if any(shape[0] < 2 for of_role in shapes.values() for shape in of_role.values()):
+            raise MethodError("similarity_preserving compares the examples of a batch; set data.batch to 2 or more")
+        return super().adapters(nets, shapes)
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
         """The label term, unless its weight is zero, and the similarities of all pairs."""

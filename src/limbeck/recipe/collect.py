@@ -66,10 +66,14 @@ def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
     known, total = int((dataset.train.labels >= 0).sum()), len(dataset.train)
     if known == total or not taught or not run.recipe.method.uses_unlabelled():
         return []
-    return [
-        f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "
-        f"under the teacher it also learns from the {total - known} without one. That is where a gain comes from."
-    ]
+    alone = f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "
+    if run.recipe.method.needs_labels():
+        return [
+            f"{alone}under the teacher the {total - known} without one are in its batches too. They teach its layers, "
+            "not its answers, and leave fewer labels to a step."
+        ]
+    more = f"under the teacher it also learns from the {total - known} without one. That is where a gain comes from."
+    return [f"{alone}{more}"]
 
 
 def generation_notes(run: Run) -> list[str]:

@@ -93,13 +93,25 @@ def _member(
             network = rebuild(described)
         if form.head == "refitted":
             described = _refitted(network, described, dataset, seed=f"{run.seed}/{role}")
-        return put_on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})", knows=knows)
+        joined = put_on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})", knows=knows)
+        if frozen and _begin_alike(run, upstream):
+            joined.notes.append(
+                f"{role}: it has the student's form and seed, so the student begins with the weights with which it "
+                "began itself; give it another seed"
+            )
+        return joined
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
         raise ModelError(
             f"models.{role}: {form.name} is to teach but has no weights; give it `from: recipe.yaml`, "
             "`weights: file.safetensors` or `pretrained: true`"
         )
     return _by_name(form, run.seed, role, dataset, frozen=frozen, knows=knows)
+
+
+def _begin_alike(run: Run, upstream: Run) -> bool:
+    """Whether the students of two runs have the same first weights."""
+    own, other = (one.recipe.models.get("student") for one in (run, upstream))
+    return isinstance(own, Network) and own == other and run.seed == upstream.seed
 
 
 def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool, knows: Knows) -> Joined:

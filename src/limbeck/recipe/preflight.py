@@ -46,9 +46,10 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
             f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
             "set data.validation or data.test above 0"
         )
-    if not recipe.method.uses_unlabelled() and not bool((dataset.train.labels >= 0).any()):
+    if recipe.method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
-        raise DataError(f"{run.name}: no training image has a label, so there is nothing to learn from; {remedy}")
+        what = "answers can be learnt from" if recipe.method.uses_unlabelled() else "to learn from"
+        raise DataError(f"{run.name}: no training image has a label, so there is nothing {what}; {remedy}")
     if recipe.method.uses_validation() and dataset.validation is None:
         raise DataError(
             f"{run.name}: {type(recipe.method).__name__} chooses what it delivers on a validation split, and the data "

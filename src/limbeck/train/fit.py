@@ -246,10 +246,11 @@ class _Loop:
                 optimizer.step()
             else:
                 scaler.step(optimizer)
-            optimizer.zero_grad(set_to_none=True)
         if scaler is not None and moved:
             scaler.update()  # once for all of them
-        self.max_norm.keep()
+        self.max_norm.keep()  # before the gradients are gone: they tell which layers had a part in this turn
+        for optimizer in moved:
+            optimizer.zero_grad(set_to_none=True)
 
     def _make_optimizers(self, stage: Stage, states: list[Any] | None) -> list[Any]:
         groups = self.distiller.param_groups(stage)

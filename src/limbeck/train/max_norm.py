@@ -59,8 +59,10 @@ class MaxNorm:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Scale every unit that has left the ball back to its surface."""
+        """Scale every unit that has left the ball back to its surface; layers without a gradient have not moved."""
         for layer in self.layers:
+            if layer.weight.grad is None:
+                continue
             weight, incoming = _by_unit(layer)
             norms = torch.linalg.vector_norm(weight, dim=incoming, keepdim=True)
             weight.mul_((self.limit / norms).clamp(max=1))  # c / 0 is infinite: a unit without weights stays
