@@ -140,9 +140,7 @@ def test_a_layer_without_a_map_is_named() -> None:
     given["teacher"][7] = nn.AdaptiveAvgPool1d(1)
     distiller(FSP(taps=BETWEEN), given)
     taps = (Section(student=("2", "5"), teacher=("2", "6")),)
-    with pytest.raises(
-        MethodError, match=r"tap '6' of the teacher: features of shape \(4, 8, 4\) of an image of 8×8"
-    ):
+    with pytest.raises(MethodError, match=r"tap '6' of the teacher: features of shape \(4, 8, 4\) of an image of 8×8"):
         distiller(FSP(taps=taps), given)
 
 

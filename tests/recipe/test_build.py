@@ -80,7 +80,7 @@ def test_what_the_class_itself_refuses_sees_all_values() -> None:
         ("{needed: 1, share: x}", "f:1:20: share: expected a number or a whole number, came 'x'"),
         ("{needed: 1, words: [a, 2]}", "f:1:24: words.1: expected text, came 2"),
         ("{needed: 1, words: a}", "f:1:20: words: expected a list, came 'a'"),
-        ("{needed: 1, auto: noen}", "f:1:19: auto: expected 'auto' or 'none', came 'noen'; close: none"),
+        ("{needed: 1, auto: noen}", "f:1:19: auto: expected 'auto' or 'none' or {count}, came 'noen'; close: none"),
         ("{needed: 1, speed: {name: fats}}", "f:1:27: speed.name: unknown name 'fats'; close: fast"),
         ("{needed: 1, speed: fats}", "f:1:20: speed.name: unknown name 'fats'; close: fast"),
         ("{needed: 1, speed: {rate: 1}}", "f:1:20: speed: the key 'name' of the choice is expected; known: slow, fast"),
@@ -99,6 +99,14 @@ def test_what_the_class_itself_refuses_sees_all_values() -> None:
         (
             "{needed: 1, methods: [kd, {name: kd, hard_weight: 2}]}",
             "f:1:51: methods.1.hard_weight: expected a number less",
+        ),
+        (
+            "{needed: 1, method: {name: hint, taps: layer2}}",
+            "f:1:40: method.taps: expected 'auto' or a list of {student, teacher}, came 'layer2'",
+        ),
+        (
+            "{needed: 1, method: {name: fitnets, taps: [{student: a, teacher: b}]}}",
+            """f:1:43: method.taps: expected 'auto' or {student, teacher}, came [{"student": "a", "teacher": "b"}]""",
         ),
         ("{needed: 1, methods: [kd, kd, kd]}", "f:1:22: methods: expected at most 2 item(s), came"),
     ],

@@ -171,7 +171,7 @@ class Builder:
         is_name = isinstance(node.value, str) and not literals & {node.value, str}
         is_name = is_name and bool(named or any(_is_chosen(member) for member in others))
         if not (isinstance(node.value, dict) or is_name) and plain:
-            return self.leaf(Union[tuple(plain)], node, path)  # noqa: UP007 - built at run time
+            return self._plain(Union[tuple(plain)], nested, node, path)  # noqa: UP007 - built at run time
         if len(others) == 1 and not (is_name and named):
             return self.value(others[0], node, path)
         found = self._named(node, path, "choice", list(named))
@@ -182,6 +182,18 @@ class Builder:
             self.report(rest.child("name") or node, (*path, "name"), f"unknown name {name!r}; {close(name, named)}")
             return None
         return self.settings(named[name], rest, path)
+
+    def _plain(self, annotation: Any, others: Sequence[Any], node: Node, path: KeyPath) -> Any:
+        """A value of a union that is neither a list nor a mapping; what is wrong with it names those forms too."""
+        try:
+            return TypeAdapter(annotation).validate_json(json.dumps(node.plain), strict=True)
+        except ValidationError as error:
+            forms = "".join(f" or {_form(other)}" for other in others)
+            found = messages(error.errors(), node)
+            self._report_all(
+                [(where, text.replace(", came ", f"{forms}, came ", 1)) for where, text in found], node, path
+            )
+            return None
 
     def _named(self, node: Node, path: KeyPath, what: str, known: Sequence[str]) -> tuple[str, Node] | None:
         """The `name` in a mapping, and the mapping; a name alone stands for a mapping."""
@@ -258,6 +270,18 @@ def _is_list(annotation: Any) -> bool:
     if origin is Annotated:
         return _is_list(get_args(annotation)[0])
     return isinstance(origin, type) and issubclass(origin, Sequence)
+
+
+def _form(annotation: Any) -> str:
+    """What a user writes for a nested annotation."""
+    if get_origin(annotation) is Annotated and _is_list(annotation):
+        annotation = get_args(annotation)[0]
+    if _is_list(annotation):
+        return f"a list of {_form(get_args(annotation)[0])}"
+    if not is_settings(annotation) or literal_names(annotation):
+        return "{name: ...}"
+    fields = fields_of(annotation)
+    return f"{{{', '.join([name for name, info in fields.items() if info.is_required()] or fields)}}}"
 
 
 def _is_chosen(annotation: Any) -> bool:
