@@ -113,15 +113,17 @@ def _directions() -> tuple[tuple[str, str], ...]:
 
 def _bars(errors: Mapping[tuple[str, str], Errors]) -> Picture:
     def draw(axes: Axes) -> None:
-        for place, ((_, way), found) in enumerate(errors.items()):
-            accuracy, colour = 100 * (1 - found.rate), _COLOURS[way]
-            axes.errorbar(place, accuracy, 100 * found.noise / found.images, color=colour, marker="o", capsize=4)
-        names = [f"{NAMES[target]}\n{way}" for target, way in errors]
-        axes.set_xticks(range(len(errors)), names)
-        axes.set(ylabel="test accuracy, %")
+        for place, ((target, way), found) in enumerate(errors.items()):
+            gain = 100 * (errors[target, "alone"].rate - found.rate)
+            noise = 100 * found.noise / found.images
+            axes.errorbar(gain, place, xerr=noise, color=_COLOURS[way], marker="o", capsize=4)
+        axes.set_yticks(range(len(errors)), [f"{NAMES[target]}: {WAYS[way]}" for target, way in errors])
+        axes.invert_yaxis()
+        axes.axhline(len(WAYS) - 0.5, color=INK, linewidth=0.5)
+        axes.set(xlabel="points above random weights")
 
-    caption = "Means with their noise over seeds and test images."
-    return Picture("transfer", "Test accuracy on the student's data", caption, draw, width=420, height=300)
+    caption = "Means with their noise over seeds and test images. Every student has as many steps on labels, or twice."
+    return Picture("transfer", "Test accuracy on the student's data", caption, draw, width=520, height=340)
 
 
 EXPERIMENT = FspTransfer()
