@@ -8,9 +8,9 @@ import pytest
 
 from compare.compared import done
 from limbeck.compare.comparison import Row
-from limbeck.compare.noise import Interval
 from limbeck.compare.reasons import SCARCE, findings
 from limbeck.data.loader import evaluation_batches
+from limbeck.evaluate.noise import Interval
 from limbeck.evaluate.predictions import predict
 from limbeck.sweep.finished import Finished
 from running import write

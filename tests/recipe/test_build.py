@@ -80,7 +80,10 @@ def test_what_the_class_itself_refuses_sees_all_values() -> None:
         ("{needed: 1, share: x}", "f:1:20: share: expected a number or a whole number, came 'x'"),
         ("{needed: 1, words: [a, 2]}", "f:1:24: words.1: expected text, came 2"),
         ("{needed: 1, words: a}", "f:1:20: words: expected a list, came 'a'"),
-        ("{needed: 1, auto: noen}", "f:1:19: auto: expected 'auto' or 'none' or {count, label}, came 'noen'; close: none"),
+        (
+            "{needed: 1, auto: noen}",
+            "f:1:19: auto: expected 'auto' or 'none' or {count, label}, came 'noen'; close",
+        ),
         ("{needed: 1, speed: {name: fats}}", "f:1:27: speed.name: unknown name 'fats'; close: fast"),
         ("{needed: 1, speed: fats}", "f:1:20: speed.name: unknown name 'fats'; close: fast"),
         ("{needed: 1, speed: {rate: 1}}", "f:1:20: speed: the key 'name' of the choice is expected; known: slow, fast"),

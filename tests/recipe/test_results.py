@@ -12,12 +12,19 @@ from limbeck.data.dataset import Dataset
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.results import Entry, Results
 
-NOTHING = Predictions(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+IMAGES = 2000
+
+
+def right(accuracy: float) -> Predictions:
+    """Answers of a network to images of class 0, of which the last ones are wrong."""
+    wrong = torch.arange(IMAGES) >= accuracy * IMAGES
+    logits = torch.stack((~wrong, wrong), dim=1).float()
+    return Predictions(logits, torch.zeros(IMAGES, dtype=torch.int64), torch.arange(IMAGES))
 
 
 def entry(role: Any, accuracy: float, seed: int = 0, *, network: str = "cnn", size: int = 5, **metrics: float) -> Entry:
     cost = {"parameters": size, "flops": 10 * size}
-    return Entry(role, network, seed, Path("runs/x"), {"accuracy": accuracy, **metrics}, {}, cost, NOTHING)
+    return Entry(role, network, seed, Path("runs/x"), {"accuracy": accuracy, **metrics}, {}, cost, right(accuracy))
 
 
 def results(*entries: Entry) -> Results:
@@ -54,12 +61,17 @@ def test_rows_are_in_the_table_s_order_with_mean_and_spread() -> None:
             "Distilling did harm: the student reaches 50.00% under the teacher and 75.00% alone (-25.00 points",
         ),
         ([0.5], [0.5], "No clear gain from distilling"),
-        ([0.5, 0.5], [0.6, 0.7], "Distilling helped"),
+        ([0.5], [0.501], "No clear gain from distilling"),  # two images
+        ([0.5], [0.499], "No clear gain from distilling"),
+        ([0.5, 0.5], [0.6, 0.61], "Distilling helped"),
+        ([0.6, 0.61], [0.5, 0.5], "Distilling did harm"),
+        ([0.5, 0.5], [0.6, 0.7], "No clear gain from distilling"),  # two seeds say little of their spread
+        ([0.5, 0.5, 0.5, 0.5], [0.6, 0.7, 0.65, 0.6], "Distilling helped"),
         ([0.5, 0.5], [0.9, 0.4], "No clear gain from distilling"),
         ([0.5, 0.5], [0.6, 0.7], "over 2 seeds"),
     ],
 )
-def test_the_verdict_is_what_every_seed_says(alone: list[float], distilled: list[float], words: str) -> None:
+def test_the_verdict_asks_for_a_clear_difference(alone: list[float], distilled: list[float], words: str) -> None:
     students = [entry("alone", a, seed) for seed, a in enumerate(alone)]
     students += [entry("distilled", d, seed) for seed, d in enumerate(distilled)]
     assert words in results(entry("teacher", 0.95), *students).verdict()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import GOOD
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.sweep.finished import Done

@@ -145,8 +145,8 @@ def _explain(planned: Experiment, context: Context) -> None:
     results = collect(planned.runs, planned.baselines, context)
     if key in known or not results.of("teacher") or not results.gains or min(results.gains) > 0:
         return
-    from limbeck.compare.noise import Errors
     from limbeck.compare.reasons import findings
+    from limbeck.evaluate.noise import Errors
 
     teacher, alone = (
         Errors.in_predictions([entry.predictions for entry in results.of(role)]) for role in ("teacher", "alone")

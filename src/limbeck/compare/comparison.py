@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from limbeck.compare.contestants import Contestant
-from limbeck.compare.noise import Interval
 from limbeck.compare.reasons import Finding
+from limbeck.evaluate.noise import Interval
 from limbeck.report.facts import listed
 from limbeck.report.numbers import points
 

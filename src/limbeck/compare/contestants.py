@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.recipe.context import Context
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.results import Role

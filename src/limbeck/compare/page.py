@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.compare.comparison import Comparison, Row
-from limbeck.compare.noise import Interval
 from limbeck.compare.pictures import panels
 from limbeck.core.files import write_atomically
+from limbeck.evaluate.noise import Interval
 from limbeck.report import numbers
 from limbeck.report.facts import headline
 from limbeck.report.page import environment

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.compare.noise import Interval
 from limbeck.core.method import Method
 from limbeck.data.batches import ImageBatch
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import measure
+from limbeck.evaluate.noise import Interval
 from limbeck.evaluate.predictions import UNLABELLED, Predictions, predict
 from limbeck.methods.compose import Compose
 from limbeck.recipe.batches import training_loader

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from limbeck.data.dataset import Dataset
+from limbeck.evaluate.noise import Errors
 from limbeck.evaluate.predictions import Predictions
 
 Role = Literal["teacher", "alone", "distilled", "trained"]
@@ -154,12 +155,22 @@ class Results:
         what = "Distilling" if taught.role == "distilled" else "The method"
         seeds = f"over {len(gains)} seeds" if len(gains) > 1 else "with one seed, so without a spread"
         sentence = (
-            f"{_judgement(gains, what)}: the student reaches {_percent(taught)} {way} "
+            f"{self._judgement(what)}: the student reaches {_percent(taught)} {way} "
             f"and {_percent(alone)} alone ({100 * gain:+.2f} points, {seeds})"
         )
         if teacher is not None:
             sentence += f"; the teacher reaches {_percent(teacher)}"
         return sentence + "."
+
+    def _judgement(self, what: str) -> str:
+        """Helped or harmed only if the 95 % interval, over seeds and test images, lies on one side of 0."""
+        taught, alone = (
+            Errors.in_predictions([entry.predictions for entry in self.of(role)]) for role in (self.taught, "alone")
+        )
+        gain = taught.accuracy_over(alone)
+        if gain.better or gain.worse:
+            return f"{what} {'helped' if gain.better else 'did harm'}"
+        return f"No clear gain from {what[0].lower()}{what[1:]}"
 
 
 def _row(role: Role, entries: Sequence[Entry]) -> Row:
@@ -174,12 +185,3 @@ def _row(role: Role, entries: Sequence[Entry]) -> Row:
 def _percent(row: Row) -> str:
     spread = f" ± {row.std['accuracy']:.2%}" if row.std else ""
     return f"{row.mean['accuracy']:.2%}{spread}"
-
-
-def _judgement(gains: Sequence[float], what: str) -> str:
-    """Helped or harmed only if every seed says so."""
-    if min(gains) > 0:
-        return f"{what} helped"
-    if max(gains) < 0:
-        return f"{what} did harm"
-    return f"No clear gain from {what[0].lower()}{what[1:]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.reproduce.experiment import Claim
 
 MARGIN = 0.01

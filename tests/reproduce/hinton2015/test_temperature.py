@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.reproduce.experiment import Outcome
 from limbeck.reproduce.hinton2015.temperature import EXPERIMENT, best, label, temperatures, widths
 from limbeck.sweep.finished import Done

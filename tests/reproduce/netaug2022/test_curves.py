@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.netaug2022.curves import EXPERIMENT, LONGER, Found
 from limbeck.sweep.planning import planned

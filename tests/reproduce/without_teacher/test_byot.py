@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from limbeck.compare.noise import Errors
 from limbeck.evaluate.exits import ExitAnswers
+from limbeck.evaluate.noise import Errors
 from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.without_teacher.byot import EXPERIMENT, WAYS, Found
 from limbeck.reproduce.without_teacher.exits import Early, heads, together

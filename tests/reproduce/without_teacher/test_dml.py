@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.without_teacher.dml import COUNTS, EXPERIMENT, MIXED, Found, Group
 from limbeck.sweep.planning import planned

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.reproduce.experiment import Scale
 from limbeck.reproduce.without_teacher import ban
 from limbeck.reproduce.without_teacher.one import EXPERIMENT, WAYS, Found

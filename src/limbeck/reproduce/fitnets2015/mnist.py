@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import difference
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

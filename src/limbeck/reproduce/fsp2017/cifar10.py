@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import better, no_worse, shown
 from limbeck.reproduce.ensembles import mean_of

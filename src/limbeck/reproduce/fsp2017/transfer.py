@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.report.drawing import BAD, GOOD, LOOKS, MUTED
 from limbeck.reproduce.ensembles import Mean, mean_of

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import CLEAR
+from limbeck.evaluate.noise import CLEAR
 from limbeck.evaluate.predictions import Predictions
 from limbeck.evaluate.speech import words
 from limbeck.report.drawing import BAD, GOOD, LOOKS

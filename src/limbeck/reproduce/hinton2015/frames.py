@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from limbeck.compare.noise import Difference
 from limbeck.core.errors import DataError
+from limbeck.evaluate.noise import Difference
 from limbeck.evaluate.predictions import Predictions
 
 

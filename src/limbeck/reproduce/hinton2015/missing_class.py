@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import CLEAR, Errors
 from limbeck.data.loader import evaluation_batches
 from limbeck.evaluate.class_bias import best_on_test, matching_prior, with_bias
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.report.drawing import BAD, GOOD, MUTED
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.recipe.results import Role
 from limbeck.report.drawing import BAD, GOOD, LOOKS, MUTED
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import CLEAR, Errors
 from limbeck.data.loader import evaluation_batches
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import predict
 from limbeck.recipe.folder import Which
 from limbeck.report.drawing import BAD, GOOD, MUTED

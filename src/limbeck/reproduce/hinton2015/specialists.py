@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from limbeck.adapters.specialists import combined
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.report.drawing import BAD, GOOD, INK, LOOKS, MUTED
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import CLEAR, Errors
+from limbeck.evaluate.noise import CLEAR, Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.hinton2015.setting import PAPER, TEMPERATURE, distilled, notes, soft, teacher

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import CLEAR, Difference, Errors
 from limbeck.data.loader import evaluation_batches
+from limbeck.evaluate.noise import CLEAR, Difference, Errors
 from limbeck.evaluate.predictions import predict
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale

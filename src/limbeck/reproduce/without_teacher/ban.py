@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import better, difference, no_worse, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale

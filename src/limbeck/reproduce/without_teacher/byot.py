@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.claims import better, no_worse, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale

@@ -9,7 +9,7 @@ from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, cast
 
 from limbeck.adapters.ensemble import Ensemble
-from limbeck.compare.noise import CLEAR, Difference, Errors
+from limbeck.evaluate.noise import CLEAR, Difference, Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.report.drawing import BAD, GOOD, INK
 from limbeck.reproduce.claims import better, no_worse, shown

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from limbeck.adapters.exits import Exits
-from limbeck.compare.noise import Errors
 from limbeck.evaluate.exits import ExitAnswers, measure_exits, predict_exits
+from limbeck.evaluate.noise import Errors
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.measure import batches_of, tested_part
 from limbeck.report.drawing import BAD, GOOD, INK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from limbeck.adapters.branches import branch
 from limbeck.adapters.gate import GatedEnsemble
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from limbeck.compare.noise import Errors
+from limbeck.evaluate.noise import Errors
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.measure import batches_of, tested_part
 from limbeck.reproduce.ensembles import mean_of

@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from limbeck.compare.noise import Errors
 from limbeck.core.errors import DataError
+from limbeck.evaluate.noise import Errors
 from reproduce.made import wrong_on
 
 

@@ -23,6 +23,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -30,7 +31,6 @@ from torch import Tensor
 
 from limbeck.core.errors import DataError
 from limbeck.evaluate.predictions import Predictions
-from limbeck.sweep.finished import Finished
 
 CLEAR = 2.0
 """A difference is called clear from so many times its noise on."""
@@ -84,6 +84,14 @@ class Interval:
         return self.high < 0
 
 
+@runtime_checkable
+class Answered(Protocol):
+    """What keeps its answers to the test images, such as a finished run."""
+
+    def predictions(self, which: str = ...) -> Predictions:
+        """They."""
+
+
 @dataclass(frozen=True, eq=False)
 class Errors:
     """What each of several seeds of a network gets wrong.
@@ -97,8 +105,8 @@ class Errors:
     group: int = 1
 
     @staticmethod
-    def of(finished: Sequence[Finished], which: str = "last") -> Errors:
-        """Of finished runs; `which` as in `Finished.metrics`."""
+    def of(finished: Sequence[Answered], which: str = "last") -> Errors:
+        """Of finished runs; `which`: of the network after the last step, or of the one that was best in validation."""
         return Errors.in_predictions([one.predictions(which) for one in finished])
 
     @staticmethod
