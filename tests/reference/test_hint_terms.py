@@ -91,7 +91,7 @@ def test_the_soft_targets_of_stage_two_have_no_factor_of_the_temperature() -> No
     method = FitNets(taps=PAIRS[0], temperature=50.0, soft_start=1.0, soft_end=1.0)
     found = distilled(method, student, teacher)
     (at,) = found.turns(0, 8, phase=1)
-    soft = found((torch.zeros(3, 1, 2, 2), torch.from_numpy(LABELS)), at)["kd"].item()
+    soft = found((torch.zeros(3, 4), torch.from_numpy(LABELS)), at)["kd"].item()
     z, v = (model.logits.detach().numpy() for model in (student, teacher))
     assert soft == pytest.approx(eq.logit_limit(z, v).mean() / 50**2, rel=0.05)
 
