@@ -20,7 +20,11 @@ from running import run, write
         ("train.precision=fp16", TrainingError, "fp16 needs a GPU"),
         ("train.groups={studnet: {name: sgd}}", MethodError, "train.groups: 'studnet'.*close: student"),
         ("data.labelled=0", DataError, "no training image has a label.*baseline: false"),
-        ("method=hint data.labelled=0 baseline=false", DataError, "no training image has a label.*answers can be"),
+        (
+            "method=hint data.labelled=0 baseline=false",
+            DataError,
+            "no training image has a label, so nothing teaches the answers",
+        ),
         ("models.student={ensemble: [cnn]}", ModelError, "an ensemble can teach, but it cannot be trained"),
         ("data.augment.transforms=[{name: RandomSomething}]", DataError, "RandomSomething"),
     ],

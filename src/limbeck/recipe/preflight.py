@@ -48,8 +48,8 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
         )
     if recipe.method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
         remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
-        what = "answers can be learnt from" if recipe.method.uses_unlabelled() else "to learn from"
-        raise DataError(f"{run.name}: no training image has a label, so there is nothing {what}; {remedy}")
+        why = "nothing teaches the answers" if recipe.method.uses_unlabelled() else "there is nothing to learn from"
+        raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
     if recipe.method.uses_validation() and dataset.validation is None:
         raise DataError(
             f"{run.name}: {type(recipe.method).__name__} chooses what it delivers on a validation split, and the data "
