@@ -58,3 +58,9 @@ class Ensemble(Assembled):
     def at(self, temperature: float) -> Ensemble:
         """The same members, averaged at another temperature."""
         return Ensemble(self.members, mean=self.mean, temperature=temperature)
+
+
+def with_teacher_at(temperature: float, models: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    """The networks by role, with a teacher that is an ensemble averaged at the temperature at which it teaches."""
+    teacher = models.get("teacher")
+    return {**models, "teacher": teacher.at(temperature)} if isinstance(teacher, Ensemble) else models

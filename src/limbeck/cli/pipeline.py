@@ -140,10 +140,10 @@ def _time(planned: Experiment, context: Context) -> None:
 
 
 def _explain(planned: Experiment, context: Context) -> None:
-    """Where distilling did not help in every seed, measure once why that may be; `collect` finds it among the notes."""
+    """Where distilling did not clearly help, measure once why that may be; `collect` finds it among the notes."""
     known, key = planned.folder.read("run.json").get("reasons", {}), names_of(planned.all_runs)
     results = collect(planned.runs, planned.baselines, context)
-    if key in known or not results.of("teacher") or not results.gains or min(results.gains) > 0:
+    if key in known or not results.of("teacher") or not results.gains or results.gain.better:
         return
     from limbeck.compare.reasons import findings
     from limbeck.evaluate.noise import Errors

@@ -35,7 +35,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.ensemble import Ensemble
+from limbeck.adapters.ensemble import with_teacher_at
 from limbeck.adapters.maps import as_map, check_maps
 from limbeck.adapters.regressor import Activation, ConvolutionalRegressor, Regressor, activation_for
 from limbeck.core.errors import MethodError
@@ -102,8 +102,7 @@ class FitNets(Method):
 
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """An ensemble is averaged at the temperature at which it teaches."""
-        teacher = models.get("teacher")
-        return {**models, "teacher": teacher.at(self.temperature)} if isinstance(teacher, Ensemble) else models
+        return with_teacher_at(self.temperature, models)
 
     def looks_at(self) -> Set[str]:
         """The weight of the soft targets falls during the second stage."""

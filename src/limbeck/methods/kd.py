@@ -30,7 +30,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.ensemble import Ensemble
+from limbeck.adapters.ensemble import with_teacher_at
 from limbeck.core.method import Method, Nets
 from limbeck.core.plan import At
 from limbeck.core.rows import over_rows
@@ -55,8 +55,7 @@ class KD(Method):
 
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """An ensemble is averaged at the temperature at which it teaches."""
-        teacher = models.get("teacher")
-        return {**models, "teacher": teacher.at(self.temperature)} if isinstance(teacher, Ensemble) else models
+        return with_teacher_at(self.temperature, models)
 
     def linear_at(self, role: str) -> float:
         """T² · KL(p ‖ q) is linear in p, but for p's entropy, which has no gradient."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from limbeck.data.dataset import Dataset
-from limbeck.evaluate.noise import Errors
+from limbeck.evaluate.noise import Errors, Interval
 from limbeck.evaluate.predictions import Predictions
 
 Role = Literal["teacher", "alone", "distilled", "trained"]
@@ -134,6 +134,14 @@ class Results:
         pairs = zip(self.of(self.taught), self.of("alone"), strict=False)
         return [taught.metrics["accuracy"] - alone.metrics["accuracy"] for taught, alone in pairs]
 
+    @property
+    def gain(self) -> Interval:
+        """In accuracy over the student alone, with its 95 % interval; the roles must be there."""
+        taught, alone = (
+            Errors.in_predictions([entry.predictions for entry in self.of(role)]) for role in (self.taught, "alone")
+        )
+        return taught.accuracy_over(alone)
+
     def verdict(self) -> str:
         """One honest sentence: did the method help, by how much, against what, over how many seeds."""
         rows = {row.role: row for row in self.rows()}
@@ -164,10 +172,7 @@ class Results:
 
     def _judgement(self, what: str) -> str:
         """Helped or harmed only if the 95 % interval, over seeds and test images, lies on one side of 0."""
-        taught, alone = (
-            Errors.in_predictions([entry.predictions for entry in self.of(role)]) for role in (self.taught, "alone")
-        )
-        gain = taught.accuracy_over(alone)
+        gain = self.gain
         if gain.better or gain.worse:
             return f"{what} {'helped' if gain.better else 'did harm'}"
         return f"No clear gain from {what[0].lower()}{what[1:]}"
