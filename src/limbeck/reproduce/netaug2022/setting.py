@@ -43,7 +43,7 @@ class Size:
     batch: int
 
 
-FULL = Size(images=15_000, epochs=24, batch=64)
+FULL = Size(images=10_000, epochs=24, batch=64)
 QUICK = Size(images=2_000, epochs=18, batch=32)
 
 
