@@ -52,7 +52,7 @@ def data_root() -> Path:
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Annotations are not executed: they say that a network gives as many rows as it takes images."""
+    """Annotations are not executed: they would refuse what the code itself has to, and rows that are no image's."""
     from jaxtyping import config
 
     config.update("jaxtyping_disable", True)

@@ -16,7 +16,13 @@ from limbeck.core.pairs import Pair
 from limbeck.core.plan import Stage, Turn
 from limbeck.core.settings import settings
 from limbeck.core.task import CanSample
+from limbeck.methods.as_is import AsIs
+from limbeck.methods.byot import BYOT
+from limbeck.methods.dml import DML
+from limbeck.methods.fsp import FSP
 from limbeck.methods.kd import KD
+from limbeck.methods.netaug import NetAug
+from limbeck.methods.one import ONE
 from limbeck.methods.similarity_preserving import SimilarityPreserving
 from limbeck.tasks.classification import Classification
 from little import changed, conv_net, image_batch, steps_by_hand, values
@@ -140,10 +146,46 @@ def test_terms_do_not_need_a_position_when_there_is_one_turn() -> None:
     assert found["student"]._memo == []
 
 
-@pytest.mark.parametrize("method", [Critic(joint=False), Staged()])
-def test_several_turns_cannot_be_called_without_a_position(method: Method) -> None:
-    with pytest.raises(MethodError, match=r"has 2 turns: write `for at in distiller.turns"):
-        distiller(method)(image_batch())
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Critic(joint=False), r"has 2 turns: write `for at in distiller.turns"),
+        (Staged(), r"has 2 stages, hint, kd: write `for phase, stage in enumerate\(distiller.method.plan"),
+        (AsIs(), "AsIs trains nothing"),
+    ],
+)
+def test_several_turns_or_none_cannot_be_called_without_a_position(method: Method, message: str) -> None:
+    given = {"student": conv_net()} if isinstance(method, AsIs) else None
+    with pytest.raises(MethodError, match=message):
+        distiller(method, given)(image_batch())
+
+
+@pytest.mark.parametrize(
+    ("step", "steps", "phase", "message"),
+    [
+        (4, 4, 0, r"turns\(4, 4\): expected a step from 0 on that is less"),
+        (0, 0, 0, r"turns\(0, 0\)"),
+        (-1, 4, 0, r"turns\(-1, 4\)"),
+        (0, 4, 2, "phase 2 of a plan of 2 stages, which are counted from 0"),
+    ],
+)
+def test_a_position_outside_the_plan_is_refused(step: int, steps: int, phase: int, message: str) -> None:
+    with pytest.raises(MethodError, match=message):
+        next(distiller(Staged()).turns(step, steps, phase=phase))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("method", ["kd", KD])
+def test_what_is_no_method_is_refused(method: object) -> None:
+    with pytest.raises(MethodError, match=r"expected a method such as KD\(temperature=4\), got "):
+        Distiller(method, Classification(), {"student": conv_net()}, image_batch())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", [KD(), ONE(), NetAug(), DML(), BYOT(), FSP()])
+def test_a_role_without_a_network_is_named_whatever_the_method_does_with_it(method: Method) -> None:
+    name = type(method).__name__
+    with pytest.raises(MethodError, match=f"{name} needs a network for the role 'student'; given: tutor"):
+        Distiller(method, Classification(), {"tutor": conv_net()}, image_batch())
 
 
 def test_the_memory_is_emptied_even_when_a_term_raises() -> None:

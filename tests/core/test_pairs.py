@@ -95,12 +95,6 @@ def test_a_network_without_features_is_named(role: str) -> None:
         found(**models)
 
 
-@pytest.mark.parametrize(("given", "missing"), [("student", "teacher"), ("teacher", "student")])
-def test_a_missing_network_is_named(given: str, missing: str) -> None:
-    with pytest.raises(MethodError, match=f"taps: auto needs a network for the role '{missing}'; given: {given}"):
-        proposed({given: conv_net()}, lambda net: net(image_batch(2)[0]))
-
-
 def test_taps_that_are_not_decided_say_where_they_will_be() -> None:
     with pytest.raises(MethodError, match="auto is decided when a Distiller is made of the method; ask the `method`"):
         known("auto")

@@ -148,7 +148,7 @@ def test_what_cannot_be_left_is_refused_before_training_and_trains_otherwise() -
         )
     with pytest.raises(TapError, match="layer8"):
         distiller(BYOT(at=("layer8",), deepest="5"))
-    with pytest.raises(MethodError, match="need a network for the role 'student'"):
+    with pytest.raises(MethodError, match="needs a network for the role 'student'"):
         Distiller(BYOT(), Classification(), {}, image_batch())
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -106,14 +107,15 @@ def test_the_wide_network_changes_from_step_to_step_but_not_within_a_step() -> N
 
 def test_after_a_share_of_training_only_the_inside_of_blocks_is_widened() -> None:
     found = distiller(NetAug(width_until=0.5)).train()
-    base = distiller()
+    view = view_of(found["wide"].model)
+    own = [view.plan.groups[number].size for number in view.plan.numbers(Follows.WIDTH)]
     early, late = [], []
     for step in range(20):
         (at,) = found.turns(step, 20, epoch=0.0)
         found(image_batch(), at)
         (early if step < 10 else late).append((sizes(found, Follows.WIDTH), sizes(found, Follows.EXPAND)))
     assert len({tuple(widths) for widths, _ in early}) > 3
-    assert all(widths == sizes(base, Follows.WIDTH) for widths, _ in late)
+    assert all(widths == own for widths, _ in late)
     assert len({tuple(expands) for _, expands in late}) > 3
 
 
@@ -332,8 +334,30 @@ def test_composed_channels_are_sorted_too() -> None:
 
 
 def test_two_of_them_at_once_are_refused() -> None:
-    with pytest.raises(MethodError, match="'wide' itself"):
-        distiller(Compose(methods=(NetAug(), NetAug(alpha=2))))
+    with pytest.raises(ValidationError, match="netaug and netaug2 each deliver a network of their own"):
+        Compose(methods=(NetAug(), NetAug(alpha=2)))
+
+
+def test_a_network_that_fails_when_it_is_wider_is_refused_before_training() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(4, CLASSES)
+            self.layers = [self.conv, self.fc]
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.layers[1](self.layers[0](images).mean((2, 3)))
+
+    with pytest.raises(MethodError, match=r"'conv' \(Conv2d\): forward does not reach it"):
+        distiller(models={"student": Listed()})
+
+
+def test_before_a_width_is_drawn_the_wide_network_is_at_its_widest() -> None:
+    view = view_of(distiller()["wide"].model)
+    widest = dict(view.sizes)
+    view.draw(Random(0), widths=(max(NetAug().widths),), expands=(max(NetAug().expands),))
+    assert view.sizes == widest
+    assert sum(widest.values()) > sum(view.plan.sizes({}).values())
 
 
 def test_eight_samples_can_be_learnt_by_a_network_with_every_kind_of_channels() -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.task import HasEmbedding, HasRows, Task
-from limbeck.tasks.classification import Classification
+from limbeck.tasks.classification import UNLABELLED, Classification
 from little import conv_net, image_batch
 
 
@@ -98,3 +99,15 @@ def test_mixed_labels_are_smoothed_and_rows_without_a_label_stay_zero() -> None:
     torch.testing.assert_close(task.supervised(ForwardPass(logits, {}), (None, labels)), expected)
     hard = task.supervised(ForwardPass(logits[2:], {}), (None, torch.tensor([3])))
     torch.testing.assert_close(task.supervised(ForwardPass(logits[2:], {}), (None, labels[2:])), hard)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_labels_as_distributions_are_evaluated_as_classes_are(count: int) -> None:
+    images, classes, _ = image_batch(count)
+    classes[-1] = UNLABELLED
+    shares = F.one_hot(classes.clamp(min=0), 3) * (classes != UNLABELLED)[:, None]
+    net = conv_net()
+    hard = Classification().evaluate(net, (), [(images, classes)])
+    soft = Classification().evaluate(net, (), [(images, shares.double())])
+    assert hard["accuracy"] == soft["accuracy"]
+    assert soft["nll"] == pytest.approx(hard["nll"])

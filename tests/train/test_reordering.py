@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from limbeck.adapters.widening import sort_channels, view_of, widen
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import Interrupted
+from limbeck.core.errors import Interrupted, TrainingError
 from limbeck.core.method import Nets
 from limbeck.core.plan import At
 from limbeck.core.settings import settings
@@ -99,6 +99,21 @@ def test_without_the_states_the_next_step_would_differ() -> None:
         step(view, own, seed=4)
     images = image_batch(seed=9)[0].double()
     assert (wide.eval()(images) - wide_too.eval()(images)).abs().max() > 1e-6
+
+
+def test_means_over_an_axis_follow_and_what_has_axes_of_its_own_is_refused() -> None:
+    weight = nn.Parameter(torch.zeros(4, 3))
+    optimizer = torch.optim.Adafactor([weight])
+    weight.grad = torch.arange(12.0).view(4, 3)
+    optimizer.step()
+    rows, columns = (optimizer.state[weight][name].clone() for name in ("row_var", "col_var"))
+    order = torch.tensor([2, 0, 3, 1])
+    reorder_states([optimizer], [(weight, 0, order)])
+    assert torch.equal(optimizer.state[weight]["row_var"], rows[order])
+    assert torch.equal(optimizer.state[weight]["col_var"], columns)
+    optimizer.state[weight]["row_var"] = rows.flatten()
+    with pytest.raises(TrainingError, match=r"Adafactor keeps 'row_var' of \[4\] for a parameter of \[4, 3\]"):
+        reorder_states([optimizer], [(weight, 0, order)])
 
 
 @settings

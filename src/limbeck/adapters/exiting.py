@@ -58,8 +58,6 @@ class Exiting(Method):
 
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """The ends of stages, where nothing is named."""
-        if "student" not in models:
-            raise MethodError(f"heads need a network for the role 'student'; given: {', '.join(models) or 'none'}")
         if "auto" not in (self.at, self.deepest):
             return self
         *at, deepest = ends_of_stages(models["student"], run)

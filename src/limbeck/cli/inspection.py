@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from limbeck.cli.pipeline import Experiment
 from limbeck.core.distiller import Distiller
+from limbeck.core.operations import operations
+from limbeck.core.plan import At
 from limbeck.evaluate.cost import flops, parameters
 from limbeck.evaluate.memory import peak_memory
 from limbeck.recipe.batches import training_batches
@@ -36,7 +40,7 @@ def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)
     yield from (f"Note: {note}" for note in decided_notes(distiller, run.recipe.method))
-    yield _plan(run, distiller, batches.steps_per_epoch)
+    yield _plan(run, distiller, batches.steps_per_epoch, example)
     distiller.close()
 
 
@@ -84,11 +88,19 @@ def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
     return table
 
 
-def _plan(run: Run, distiller: Distiller, steps_per_epoch: int) -> Table:
+def _plan(run: Run, distiller: Distiller, steps_per_epoch: int, example: Any) -> Table:
     stages = tuple(distiller.method.plan())
-    table = _table("\nPlan", "stage", "steps", "turn", "trains", "parameters")
-    for stage, steps in zip(stages, stage_lengths(stages, run.train, steps_per_epoch), strict=True):
-        for turn in stage.turns:
-            trained = {id(p): p.numel() for path in turn.rates for p in distiller.parameters_of(path)}
-            table.add_row(stage.name, f"{steps:,}", turn.terms, ", ".join(turn.rates), f"{sum(trained.values()):,}")
+    table = _table("\nPlan", "stage", "steps", "turn", "trains", "parameters", "forward FLOPs an image")
+    for phase, (stage, steps) in enumerate(zip(stages, stage_lengths(stages, run.train, steps_per_epoch), strict=True)):
+        for at in distiller.turns(0, steps, phase=phase, epoch=0.0):
+            trained = {id(p): p.numel() for path in at.turn.rates for p in distiller.parameters_of(path)}
+            forward = _forward(distiller, example, at)
+            paths = ", ".join(at.turn.rates)
+            table.add_row(stage.name, f"{steps:,}", at.turn.terms, paths, f"{sum(trained.values()):,}", forward)
     return table
+
+
+def _forward(distiller: Distiller, example: Any, at: At) -> str:
+    """What all networks of a step do together: to teach costs more than to learn alone."""
+    with torch.no_grad():
+        return f"{operations(lambda: distiller(example, at)) // len(example[0]):,}"

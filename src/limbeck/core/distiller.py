@@ -26,6 +26,17 @@ def _seeded(text: str) -> Iterator[None]:
         yield
 
 
+class _Given(dict[str, nn.Module]):
+    """Role -> network as it was given; a method that looks for another role is answered with what is missing."""
+
+    def __init__(self, method: Method, models: Mapping[str, nn.Module]) -> None:
+        super().__init__(models)
+        self._method = type(method).__name__
+
+    def __missing__(self, role: str) -> nn.Module:
+        raise MethodError(f"{self._method} needs a network for the role {role!r}; given: {', '.join(self) or 'none'}")
+
+
 class Distiller(nn.Module):
     """A method on a task with its networks.
 
@@ -50,12 +61,15 @@ class Distiller(nn.Module):
         self, method: Method, task: Task, models: Mapping[str, nn.Module], example: Any, *, seed: int = 0
     ) -> None:
         super().__init__()
+        if not isinstance(method, Method):
+            raise MethodError(f"expected a method such as KD(temperature=4), got {method!r}")
         self.method = method
         self.task = task
         self._check_capabilities()
+        models = _Given(method, models)
         self.method = method = method.settled(models, lambda model: task.run(model, example))
         with _seeded(f"{seed}/networks"):
-            networks = dict(method.networks(dict(models), lambda model: task.run(model, example)))
+            networks = method.networks(models, lambda model: task.run(model, example))
         roles, taps = dict(method.roles()), method.tapped()
         self._check_roles(roles, networks)
         self.nets = nn.ModuleDict()
@@ -112,15 +126,12 @@ class Distiller(nn.Module):
                 )
 
     def _check_roles(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
-        name = type(self.method).__name__
+        made = _Given(self.method, networks)
         for role in roles:
-            if role not in networks:
-                raise MethodError(
-                    f"{name} needs a network for the role {role!r}; given: {', '.join(networks) or 'none'}"
-                )
+            made[role]
         for role in networks:
             if role not in roles:
-                raise MethodError(f"{name} has no role {role!r}; {close(role, roles)}")
+                raise MethodError(f"{type(self.method).__name__} has no role {role!r}; {close(role, roles)}")
         self._check_apart(roles, networks)
 
     def _check_apart(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
@@ -203,7 +214,17 @@ class Distiller(nn.Module):
                 net.forget()
 
     def _only_turn(self) -> At:
-        turns = [(turn, stage) for stage in self.method.plan() for turn in stage.turns]
+        plan = self.method.plan()
+        turns = [(turn, stage) for stage in plan for turn in stage.turns]
+        if len(plan) > 1:
+            raise MethodError(
+                f"{type(self.method).__name__} has {len(plan)} stages, {', '.join(one.name for one in plan)}: write "
+                "`for phase, stage in enumerate(distiller.method.plan()):` around the loop, make a new optimiser from "
+                "`distiller.param_groups(stage)` in each, and in each step `for at in distiller.turns(step, steps, "
+                "phase=phase): ... distiller(batch, at) ...`"
+            )
+        if not turns:
+            raise MethodError(f"{type(self.method).__name__} trains nothing: there are no terms; deliver() at once")
         if len(turns) > 1:
             raise MethodError(
                 f"{type(self.method).__name__} has {len(turns)} turns: write "
@@ -213,7 +234,8 @@ class Distiller(nn.Module):
         if looks_at:
             raise MethodError(
                 f"{type(self.method).__name__} looks at where in training it is ({', '.join(sorted(looks_at))}): write "
-                "`for at in distiller.turns(step, steps, epoch=passes): ... distiller(batch, at) ...`"
+                "`for at in distiller.turns(step, steps, epoch=passes): ... distiller(batch, at) ...`, and if the "
+                "method sorts channels, `reorder_states([optimizer], distiller.reordered)` after them"
             )
         turn, stage = turns[0]
         self.switch(turn)
@@ -242,14 +264,19 @@ class Distiller(nn.Module):
             epoch: passes over the data so far; may be absent when the method does not look at it.
 
         Raises:
-            MethodError: the method looks at the epoch, which is absent.
+            MethodError: the method looks at the epoch, which is absent; there is no such stage or step.
         """
         if epoch is None and "epoch" in self.method.looks_at():
             raise MethodError(
                 f"{type(self.method).__name__} looks at the epoch: turns(step, steps, epoch=...) with the passes over "
                 "the data so far, such as step / steps_per_epoch"
             )
-        stage = stage or self.method.plan()[phase]
+        plan = self.method.plan()
+        if not 0 <= step < steps:
+            raise MethodError(f"turns({step}, {steps}): expected a step from 0 on that is less than the steps")
+        if stage is None and not 0 <= phase < len(plan):
+            raise MethodError(f"turns: phase {phase} of a plan of {len(plan)} stages, which are counted from 0")
+        stage = stage or plan[phase]
         self.reordered.clear()
         at = None
         for turn in stage.turns:

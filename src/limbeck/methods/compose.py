@@ -38,6 +38,9 @@ class Compose(Method):
         for name, method in self.members().items():
             if not method.composable:
                 raise ValueError(f"{name} gives its network another kind of output; it cannot be composed with others")
+        own = [name for name, method in self.members().items() if _delivers(method)]
+        if len(own) > 1:
+            raise ValueError(f"{' and '.join(own)} each deliver a network of their own; one such member is possible")
 
     def members(self) -> dict[str, Method]:
         """Scope -> member. The scope is the file name of the member's method, numbered from the second on."""
@@ -148,12 +151,9 @@ class Compose(Method):
 
     def deliver(self, nets: Nets, train: Iterable[Any], validation: Iterable[Any]) -> nn.Module:
         """What the one member delivers that does not deliver the student as it is, if there is one."""
-        own = [(n, m, s) for n, m, s in self._scoped(nets) if type(m).deliver is not Method.deliver]
-        if len(own) > 1:
-            names = " and ".join(name for name, _, _ in own)
-            raise MethodError(f"compose: {names} each deliver a network of their own; one such member is possible")
-        for _, method, scoped in own:
-            return method.deliver(scoped, train, validation)
+        for _, method, scoped in self._scoped(nets):
+            if _delivers(method):
+                return method.deliver(scoped, train, validation)
         return super().deliver(nets, train, validation)
 
     def after_step(self, nets: Nets, at: At) -> None:
@@ -164,6 +164,10 @@ class Compose(Method):
     def _scoped(self, nets: Nets) -> Iterator[tuple[str, Method, Nets]]:
         for name, method in self.members().items():
             yield name, method, _Scope(nets, name)
+
+
+def _delivers(method: Method) -> bool:
+    return type(method).deliver is not Method.deliver
 
 
 @dataclass(frozen=True)

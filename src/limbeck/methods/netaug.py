@@ -42,7 +42,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck.adapters.widening import plain, recalibrate, sort_channels, view_of, widen
+from limbeck.adapters.widening import plain, recalibrate, sort_channels, try_stretched, view_of, widen
 from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets
 from limbeck.core.net import Kind
@@ -100,6 +100,8 @@ class NetAug(Method):
         if "wide" in models:
             raise MethodError("NetAug makes the network of the role 'wide' itself, from the student; leave it out")
         student, wide = widen(models["student"], widths=self.widths, expands=self.expands)
+        view_of(wide).stretch(widths=self.widths, expands=self.expands)
+        try_stretched(wide, run)
         return {**models, "student": student, "wide": wide}
 
     def plan(self) -> Sequence[Stage]:

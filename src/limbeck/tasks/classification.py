@@ -70,7 +70,10 @@ class Classification:
         return Rows(forward_pass.output, batch[1])
 
     def evaluate(self, model: nn.Module, train: Iterable[Any], test: Iterable[Any]) -> Mapping[str, float]:
-        """Accuracy and negative log-likelihood (nats) over the labelled images of `test`."""
+        """Accuracy and negative log-likelihood (nats) over the labelled images of `test`.
+
+        Of labels that are distributions: how often the most likely class is right, and the cross-entropy with them.
+        """
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         right, nll, count = 0.0, 0.0, 0
@@ -78,9 +81,11 @@ class Classification:
             with torch.no_grad():
                 for batch in test:
                     logits, labels = self.run(model, batch).float(), batch[1]
-                    right += float((logits.argmax(-1) == labels).sum())
+                    labels = labels.float() if labels.is_floating_point() else labels
+                    classes = _classes(labels)
+                    right += float((logits.argmax(-1) == classes).sum())
                     nll += float(F.cross_entropy(logits, labels, reduction="sum"))
-                    count += int((labels != UNLABELLED).sum())
+                    count += int((classes != UNLABELLED).sum())
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -89,3 +94,10 @@ class Classification:
     def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """Accuracy; at equal accuracy, the lower negative log-likelihood."""
         return metrics["accuracy"], -metrics["nll"]
+
+
+def _classes(labels: Tensor) -> Int64[Tensor, " b"]:
+    """The most likely class of each image; -100 where there is no label."""
+    if not labels.is_floating_point():
+        return labels
+    return torch.where(labels.sum(-1) > 0, labels.argmax(-1), UNLABELLED)

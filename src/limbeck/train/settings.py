@@ -238,7 +238,7 @@ class Train:
         length: of all stages together.
         optimizer: made afresh for every stage.
         schedule: of the learning rate, over each stage.
-        groups: trained path (`adapters.critic`, `student.head`) -> an optimiser of its own.
+        groups: path that the method's plan trains (`adapters`, `peer1`) -> an optimiser of its own.
         decay: what the optimisers' weight decay falls on: all parameters; or matrices, those of two axes and more, so
             neither biases nor the scales and shifts of normalisations.
         precision: fp32; bf16 (autocast, weights stay in float32); fp16 (autocast and loss scaling, GPU only).

@@ -63,6 +63,7 @@ class Calling(nn.Module):
         self.other = nn.Conv2d(3, 4, 3, padding=1)
         self.single = nn.Conv2d(4, 1, 1)
         self.gamma = nn.Parameter(torch.ones(4, 1, 1))
+        self.one = nn.Parameter(torch.ones(()))
         self.register_buffer("mean", torch.ones(3, 1, 1))
         self.fc = nn.Linear(features, 2)
         self.function = function
@@ -82,6 +83,12 @@ class Calling(nn.Module):
         lambda self, x: nn.functional.max_pool2d(x, 8).squeeze(-1).squeeze(-1),
         lambda self, x: (nn.functional.pad(x, (1, 1, 1, 1)) / 2 + x.mean((2, 3), keepdim=True)).mean((2, 3)),
         lambda self, x: (nn.functional.dropout(x, 0.5, self.training) - x.sigmoid() * x).mean((2, 3)),
+        lambda self, x: (x * self.one).sum((2, 3)),
+        lambda self, x: x.amax((2, 3), keepdim=True)[:, :, 0, 0],
+        lambda self, x: (x * x.mean((2, 3))[:, :, None, None]).mean((2, 3)),
+        lambda self, x: (x * x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1).expand_as(x)).mean((2, 3)),
+        lambda self, x: (x * x.mean((2, 3)).view(x.shape[0], x.shape[1], 1, 1)).mean((2, 3)),
+        lambda self, x: nn.functional.adaptive_avg_pool2d(x, 1).reshape(x.size()[0], x.size(1)),
     ],
 )
 def test_usual_functions_are_followed_up_to_the_linear_layer(function: Callable[[nn.Module, Tensor], Tensor]) -> None:
@@ -97,6 +104,10 @@ def test_usual_functions_are_followed_up_to_the_linear_layer(function: Callable[
         (lambda self, x: torch.cat((x, x), 1).mean((2, 3)), 8, "its forward: .*followed through 'cat'"),
         (lambda self, x: x.flatten(1), 256, r"module 'fc' \(Linear\): it takes 256 features, of 4 channels"),
         (lambda self, x: x.view(x.size(0), 2, 2, 8, 8).mean((3, 4)), 4, "followed through 'view'"),
+        (lambda self, x: x.view(x.size(0), x.size(1), -1).mean(-1), 4, "followed through 'view'"),
+        (lambda self, x: x.view(x.size(0), x.size(2), -1).mean(-1), 8, "followed through 'view'"),
+        (lambda self, x: x[:, 1:].mean((2, 3)), 3, "followed through 'getitem'"),
+        (lambda self, x: x.unsqueeze(1).mean((1, 3, 4)), 4, "followed through 'unsqueeze'"),
         (lambda self, x: x.chunk(2, 1)[0].mean((2, 3)), 2, "followed through 'chunk'"),
         (lambda self, x: (x * self.gamma).mean((2, 3)), 4, "uses the tensor 'gamma' directly"),
         (lambda self, x: (x * self.single(x)).mean((2, 3)), 4, "joins 1 and 4 channels"),
@@ -123,6 +134,7 @@ def test_what_cannot_be_followed_is_one_error_with_the_place(
         (nn.ChannelShuffle(2), r"module '1' \(ChannelShuffle\): its channels cannot be followed"),
         (nn.PReLU(4), r"module '1' \(PReLU\): its channels cannot be followed"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), r"module '1' .*modules of its own"),
+        (nn.utils.spectral_norm(nn.Conv2d(4, 4, 1)), r"module '1' .*it has a tensor 'weight_orig'"),
     ],
 )
 def test_layers_that_cannot_be_followed_are_named(layer: nn.Module, message: str) -> None:
@@ -136,3 +148,12 @@ def test_layers_that_cannot_be_followed_are_named(layer: nn.Module, message: str
 def test_networks_that_cannot_be_followed_name_a_module_and_a_remedy(name: str, module: str) -> None:
     with pytest.raises(MethodError, match=rf"module '{module}'.*such as mobilenetv2 or resnet20"):
         Channels(network(name))
+
+
+def test_one_parameter_in_two_layers_is_refused_and_one_layer_under_two_names_is_not() -> None:
+    first, second = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+    second.weight = first.weight
+    tied = nn.Sequential(nn.Conv2d(3, 4, 1), first, second)
+    with pytest.raises(MethodError, match=r"module '2' \(Conv2d\): it shares its weight with '1'"):
+        Channels(tied)
+    Channels(nn.Sequential(nn.Conv2d(3, 4, 1), first, first))

@@ -136,3 +136,29 @@ def test_a_network_without_channels_in_between_is_refused() -> None:
     with pytest.raises(MethodError, match="no channels between images and logits"):
         plan_of(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 3)))
     assert torch.is_grad_enabled()
+
+
+class Gated(nn.Module):
+    """Squeeze-and-excite of linear layers, in the form in which it is usually written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.squeeze = nn.Linear(8, 2)
+        self.excite = nn.Linear(2, 8)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.stem(images)
+        b, c, _, _ = x.size()
+        y = nn.functional.adaptive_avg_pool2d(x, 1).view(b, c)
+        y = self.excite(self.squeeze(y).relu()).sigmoid().view(b, c, 1, 1)
+        return self.fc((x * y.expand_as(x)).mean((2, 3)))
+
+
+def test_squeeze_and_excite_of_linear_layers() -> None:
+    found = plan_of(Gated())
+    rows = {layer.path: found.groups[layer.rows] for layer in found.layers}
+    assert rows["squeeze"].follows is Follows.REDUCTION
+    assert rows["excite"] is rows["stem"]
+    assert rows["stem"].follows is Follows.WIDTH

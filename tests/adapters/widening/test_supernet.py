@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from limbeck.adapters.widening.layers import Sliced
-from limbeck.adapters.widening.supernet import plain, view_of, widen
+from limbeck.adapters.widening.supernet import plain, try_stretched, view_of, widen
 from limbeck.core.bridge import Bridge
 from limbeck.core.errors import MethodError
 from limbeck.core.net import digest
@@ -174,3 +175,40 @@ def test_another_network_is_no_view() -> None:
         view_of(mobile_net())
     with pytest.raises(MethodError, match="is no view"):
         plain(mobile_net())
+
+
+class Reaching(nn.Module):
+    """A network that does not do all of its work through its attributes, or not in eval mode."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.second, self.fc = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+        self.aside = nn.Conv2d(4, 4, 1)
+        self.listed = [self.first, self.second, self.fc]
+        self.how = how
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first, second, fc = self.listed if self.how == "list" else (self.first, self.second, self.fc)
+        x = second(first(images).relu())
+        if self.how == "training" and self.training:
+            x = x + self.aside(x)
+        return fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("list", r"module 'first' \(Conv2d\): forward does not reach it"),
+        ("training", "with wider layers, in train mode, it raises: .*to have 4 channels"),
+        ("attributes", ""),
+    ],
+)
+def test_what_a_graph_does_not_tell_is_tried_before_training(how: str, message: str) -> None:
+    _, wide = views(Reaching(how))
+    view_of(wide).stretch(widths=WIDTHS, expands=EXPANDS)
+    images, sizes = image_batch()[0], view_of(wide).sizes
+    with pytest.raises(MethodError, match=message) if message else nullcontext():
+        try_stretched(wide, lambda model: model(images))
+    assert view_of(wide).sizes == sizes
+    assert wide.second.layer.weight.shape[0] == sizes[wide.second.rows] == round(4 * max(WIDTHS))
+    assert not any(module._forward_pre_hooks for module in wide.modules())

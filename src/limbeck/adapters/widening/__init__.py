@@ -2,6 +2,6 @@
 
 from limbeck.adapters.widening.calibration import recalibrate
 from limbeck.adapters.widening.sorting import sort_channels
-from limbeck.adapters.widening.supernet import plain, view_of, widen
+from limbeck.adapters.widening.supernet import plain, try_stretched, view_of, widen
 
-__all__ = ["plain", "recalibrate", "sort_channels", "view_of", "widen"]
+__all__ = ["plain", "recalibrate", "sort_channels", "try_stretched", "view_of", "widen"]

@@ -15,8 +15,11 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from limbeck.adapters.widening.operations import MULTIPLIES, joins, keeps, tells
-from limbeck.adapters.widening.tracing import module_of, name_of, refusal, traced
+from limbeck.adapters.widening.operations import MULTIPLIES, joins, keeps, like, tells
+from limbeck.adapters.widening.tracing import LAYERS, module_of, name_of, refusal, traced
+
+TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+"""What a layer may hold; of anything else it is not known which of its axes are channels."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Channels:
         self._fixed: set[int] = set()
         self._layers: dict[str, Layer] = {}
         self._of: dict[fx.Node, int | None] = {}
+        self._owner: dict[int, str] = {}
         self.depthwise: set[str] = set()
         """The paths of depthwise convolutions."""
         self.sums: list[fx.Node] = []
@@ -119,6 +123,8 @@ class Channels:
             return None
         if any(True for child in module.children() for _ in child.parameters()):
             raise self._refused(node, "a layer with parameters in modules of its own cannot be sliced")
+        if isinstance(module, LAYERS):
+            self._check_tensors(node, module)
         if isinstance(module, _ConvNd):
             return self._convolution(node, module, group)
         if isinstance(module, nn.Linear):
@@ -128,6 +134,18 @@ class Channels:
         if not keeps(node, module):
             raise self._refused(node, "its channels cannot be followed")
         return group
+
+    def _check_tensors(self, node: fx.Node, layer: nn.Module) -> None:
+        """Tensors of a layer are cut by their names, and each belongs to one layer."""
+        own = {**layer._parameters, **layer._buffers}
+        for name, tensor in own.items():
+            if tensor is None:
+                continue
+            if name not in TENSORS:
+                raise self._refused(node, f"it has a tensor {name!r}; of a layer's tensors known: {', '.join(TENSORS)}")
+            other = self._owner.setdefault(id(tensor), str(node.target))
+            if self._network.get_submodule(other) is not layer:
+                raise self._refused(node, f"it shares its {name} with {other!r}; copy it, or use one layer twice")
 
     def _convolution(self, node: fx.Node, conv: _ConvNd, group: int) -> int:
         if isinstance(conv, _ConvTransposeNd):
@@ -165,17 +183,23 @@ class Channels:
         if not groups or tells(node):
             return None
         for one in node.all_input_nodes:
-            if one.op == "get_attr" and not all(map(self.fixed, groups)):
+            if one.op == "get_attr" and not all(map(self.fixed, groups)) and not self._single(one):
                 raise self._refused(node, f"it uses the tensor {one.target!r} directly, outside a layer")
         if joins(node) and len(groups) <= 2:
             if len(node.all_input_nodes) > 1 and len(groups) > 1:
                 (self.products if joins(node) in MULTIPLIES else self.sums).append(node)
             return self._join(node, groups)
-        if len(groups) > 1 or not keeps(node):
+        alike = [group for one in like(node) if (group := self._of[one]) is not None]
+        if not keeps(node) or not set(groups[1:]) <= set(alike):
             raise self._refused(node, f"the channels cannot be followed through {name_of(node)!r}")
-        return groups[0]
+        return self._join(node, (groups[0], *alike))
 
     _call_method = _call_function
+
+    def _single(self, node: fx.Node) -> bool:
+        """Whether an attribute is one number, which suits any width."""
+        module, _, name = str(node.target).rpartition(".")
+        return getattr(self._network.get_submodule(module), name).numel() == 1
 
     def _output(self, node: fx.Node) -> None:
         self._fixed.update(group for one in node.all_input_nodes if (group := self._of[one]) is not None)

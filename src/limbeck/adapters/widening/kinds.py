@@ -141,7 +141,7 @@ def _origin(network: nn.Module, node: fx.Node) -> tuple[fx.Node, bool]:
     pooled = False
     while node.op in ("call_module", "call_function", "call_method"):
         module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not keeps(node, module) or len(node.all_input_nodes) != 1:
+        if not keeps(node, module):
             break
         pooled = pooled or pools(node, module)
         node = node.all_input_nodes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import fx, nn
@@ -57,7 +58,7 @@ _POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
-    """Whether every channel of the result comes from the same channel of the one tensor that goes in.
+    """Whether every channel of the result comes from the same channel of the first tensor that goes in.
 
     Args:
         node: a call.
@@ -71,15 +72,57 @@ def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
         return isinstance(module, _SAME_MODULES)
     name, given = name_of(node), [*node.args[1:], *node.kwargs.values()]
     if name in ("view", "reshape"):
-        sizes: Any = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
-        return len(sizes) == 2 and sizes[1] == -1  # images are the first axis
+        sizes = _sizes(given)
+        return bool(like(node)) or (len(sizes) == 2 and sizes[1] == -1)  # images are the first axis
     if name == "flatten":
         return given in ([1], [1, -1])
+    if name == "unsqueeze":
+        return given[0] in (2, 3, -1)
+    if name == "getitem":
+        return _behind_channels(given[0])
     if name == "pad":
         return isinstance(given[0], tuple | list) and len(given[0]) <= 4  # the last two axes
-    if name in ("mean", "squeeze"):
+    if name in ("mean", "sum", "amax", "squeeze"):
         return bool(given) and _on_maps(given[0])
-    return name in _SAME
+    return name in _SAME or name == "expand_as"
+
+
+def like(node: fx.Node) -> list[fx.Node]:
+    """The tensors whose number of channels a call gives its result: of `expand_as(x)`, of `view(b, c, 1, 1)`."""
+    name, given = name_of(node), [*node.args[1:], *node.kwargs.values()]
+    if name == "expand_as":
+        return [one for one in given if isinstance(one, fx.Node)]
+    if name in ("view", "reshape"):
+        sizes = _sizes(given)
+        images = bool(sizes) and (sizes[0] == -1 or (_length(sizes[0]) or (None, 1))[1] == 0)
+        whose, axis = (_length(sizes[1]) if len(sizes) > 1 else None) or (None, None)
+        flat = all(size == 1 for size in sizes[2:])  # of maps in rows, a linear layer would take pixels for channels
+        return [whose] if whose is not None and axis == 1 and images and flat else []
+    return []
+
+
+def _sizes(given: Sequence[Any]) -> Sequence[Any]:
+    return given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
+
+
+def _length(size: Any) -> tuple[fx.Node, int] | None:
+    """Of `x.size(axis)`, `x.size()[axis]` and `x.shape[axis]`: x and the axis."""
+    if not isinstance(size, fx.Node) or len(size.args) != 2 or not isinstance(size.args[1], int):
+        return None
+    (of, axis), name = size.args, name_of(size)
+    if name == "getitem" and isinstance(of, fx.Node) and tells(of):
+        of = of.args[0]
+    elif name != "size":
+        return None
+    return (of, axis) if isinstance(of, fx.Node) and isinstance(axis, int) else None
+
+
+def _behind_channels(index: Any) -> bool:
+    """Of `x[index]`: whether it leaves the first two axes alone, as `x[:, :, 0, 0]` and `x[..., None, None]` do."""
+    if not isinstance(index, tuple) or not index:
+        return False
+    whole = slice(None)
+    return index[:2] == (whole, whole) or (index[0] is Ellipsis and all(one is None for one in index[1:]))
 
 
 def _on_maps(axes: Any) -> bool:

@@ -8,7 +8,7 @@ so a tap on the given network is a tap on either view. The *student's* widths st
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 
 from limbeck.adapters.widening.kinds import Follows, Plan, plan_of
 from limbeck.adapters.widening.layers import Active, Sliced, wider
+from limbeck.adapters.widening.tracing import refusal
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError
 
@@ -45,6 +46,15 @@ class View(Active):
         multipliers |= {number: rng.choice(expands) for number in self.plan.numbers(Follows.EXPAND)}
         self.sizes = self.plan.sizes(multipliers)
 
+    def stretch(self, *, widths: Sequence[float], expands: Sequence[float]) -> None:
+        """Make each group as wide as `draw` may.
+
+        Args:
+            widths: multipliers of the width groups.
+            expands: multipliers of the expand groups.
+        """
+        self.sizes = _largest(self.plan, widths, expands)
+
     def sliced(self, model: nn.Module) -> list[Sliced]:
         """The layers of this view in a model, each once."""
         return [module for module in model.modules() if isinstance(module, Sliced)]
@@ -62,10 +72,7 @@ def widen(model: nn.Module, *, widths: Sequence[float], expands: Sequence[float]
         MethodError: names the first module whose channels cannot be followed.
     """
     plan = plan_of(inner(model))
-    most = dict.fromkeys(plan.groups, 1.0)
-    most |= dict.fromkeys(plan.numbers(Follows.WIDTH), max(widths))
-    most |= dict.fromkeys(plan.numbers(Follows.EXPAND), max(expands))
-    largest = plan.sizes(most)
+    largest = _largest(plan, widths, expands)
     student, view = copy.deepcopy(model), View(plan, copy.deepcopy(model))
     shared: dict[int, object] = {}
     for one in plan.layers:
@@ -76,6 +83,46 @@ def widen(model: nn.Module, *, widths: Sequence[float], expands: Sequence[float]
     # Layers found in the memo of a deep copy are not copied: the copy shares them.
     wide = copy.deepcopy(student, {**shared, id(view): View(plan, view.template)})
     return student, wide
+
+
+def _largest(plan: Plan, widths: Sequence[float], expands: Sequence[float]) -> dict[int, int]:
+    most = dict.fromkeys(plan.numbers(Follows.WIDTH), max(widths))
+    return plan.sizes(most | dict.fromkeys(plan.numbers(Follows.EXPAND), max(expands)))
+
+
+@torch.no_grad()
+def try_stretched(wide: nn.Module, run: Callable[[nn.Module], object]) -> None:
+    """Run a copy of a stretched view on an example, in eval and in train mode.
+
+    A graph tells neither what a network does in training, nor whether it reaches its layers by the names under which
+    they were replaced.
+
+    Args:
+        wide: a view; is left as it is.
+        run: runs a network on an example.
+
+    Raises:
+        MethodError: a layer is not reached, or does not get the channels that it takes.
+    """
+    trial = copy.deepcopy(wide)
+    view, reached = view_of(trial), set[nn.Module]()
+    given = inner(view.template)
+    stretched, view.sizes = view.sizes, view.plan.sizes({})
+    run(trial.eval())  # as it was given: what fails here has nothing to do with widths
+    view.sizes = stretched
+    layers = {path: module for path, module in inner(trial).named_modules() if isinstance(module, Sliced)}
+    for layer in layers.values():
+        layer.register_forward_pre_hook(lambda module, _: reached.add(module))
+    for mode in ("eval", "train"):
+        try:
+            run(trial.train(mode == "train"))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # of torch, for tensors that do not fit
+            why = f"with wider layers, in {mode} mode, it raises: {' '.join(str(error).split())}"
+            raise refusal(given, "", why) from error
+        for path, layer in layers.items():
+            if layer not in reached:
+                why = "forward does not reach it as an attribute of its module, but as through a list or a closure"
+                raise refusal(given, path, why)
 
 
 def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
