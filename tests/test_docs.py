@@ -39,7 +39,7 @@ from limbeck.train.settings import Train
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
-WITH_CODE = ["CONTRIBUTING.md", "README.md"]
+WITH_CODE = ["CONTRIBUTING.md", "README.md", "docs/own_loop.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w-]+\.(?:py|yaml))\n")
 
