@@ -115,12 +115,36 @@ def test_all_generations_are_one_ensemble(lab: Path) -> None:
 def test_a_chain_is_run_and_its_ensemble_delivered_exported_and_evaluated(lab: Path) -> None:
     results = run(lab / "ban.yaml")
     assert [entry.role for entry in results.entries] == ["teacher", "alone", "distilled"]
-    (note,) = [note for note in results.notes if note.startswith("test accuracy")]
-    assert f"generation 3 {results.of('distilled')[0].metrics['accuracy']:.2%}" in note
-    assert f"generation 2 {results.of('teacher')[0].metrics['accuracy']:.2%}" in note
+    (note,) = [note for note in results.notes if note.startswith("test accuracy by generation: 0: ")]
+    assert f"3: {results.of('distilled')[0].metrics['accuracy']:.2%}" in note
+    assert f"2: {results.of('teacher')[0].metrics['accuracy']:.2%}" in note
+    assert f"0: {results.of('alone')[0].metrics['accuracy']:.2%}" in note
     together = run(lab / "ensemble.yaml")
     assert together.of("trained")[0].cost["parameters"] == 3 * (64 * 8 + 8 + 8 * 10 + 10)
     assert together.exports[0]["max_difference"] == 0.0
+
+
+def test_each_seed_has_its_own_teacher_and_figures_are_means_over_all(lab: Path) -> None:
+    results = run(lab / "ban.yaml", "seeds=2", "generations=2")
+    rows = {row.role: row for row in results.rows()}
+    assert [rows[role].count for role in ("teacher", "alone", "distilled")] == [2, 2, 2]
+    assert [entry.seed for entry in results.of("teacher")] == [GENERATION, GENERATION + 1]
+    assert f"the teacher reaches {rows['teacher'].mean['accuracy']:.2%} ± " in results.verdict()
+    (note,) = [note for note in results.notes if note.startswith("test accuracy by generation")]
+    for number, role in enumerate(("alone", "teacher", "distilled")):
+        row = rows[role]
+        assert f"{number}: {row.mean['accuracy']:.2%} ± {row.std['accuracy']:.2%}" in note
+    for alone, teacher in zip(results.of("alone"), results.of("teacher"), strict=True):
+        same = alone.predictions.logits.argmax(1) == teacher.predictions.logits.argmax(1)
+        assert alone.metrics["agreement"] == pytest.approx(float(same.double().mean()))
+
+
+def test_the_same_network_under_several_seeds_is_no_spread(lab: Path) -> None:
+    text = "nothing is trained, and several seeds have the same network"
+    fixed = run(lab / "ensemble.yaml", "seeds=2", "export=[]")
+    assert any(note.startswith(text) for note in fixed.notes)
+    own = run(lab / "ensemble.yaml", "seeds=2", "export=[]", "models.student.from.seed=inherit")
+    assert not any(note.startswith(text) for note in own.notes)
 
 
 def test_peers_that_a_recipe_does_not_give_are_like_the_student(lab: Path) -> None:
@@ -156,3 +180,13 @@ def test_a_peer_that_is_delivered_has_its_own_name_and_size(lab: Path) -> None:
     assert delivered.network == "cnn"
     assert results.of("alone")[0].network == "mlp"
     assert results.verdict().startswith("Another network than the student: ")
+
+
+def test_an_ensemble_that_is_trained_on_has_itself_as_its_baseline(lab: Path) -> None:
+    members = ", ".join(f"{{from: {{recipe: ban.yaml, set: {{generations: {k}}}}}}}" for k in (1, 2))
+    models = f"{{student: {{ensemble: [{members}]}}, teacher: {{from: ban.yaml}}}}"
+    (lab / "more.yaml").write_text(f"extends: ban.yaml\ngenerations: null\nmodels: {models}\nmethod: kd\n")
+    found = experiment(lab / "more.yaml", root=lab / "runs")
+    (alone,) = found.baselines
+    assert list(alone.upstream) == ["student.0", "student.1"]
+    assert alone.hash != found.runs[0].hash

@@ -52,6 +52,12 @@ def test_a_shipped_recipe_by_name(tmp_path: Path) -> None:
     assert found.labelled["kd"][0].seed == 3
 
 
+def test_what_trains_nothing_has_no_baseline(tmp_path: Path) -> None:
+    given = {**recipe("1 epochs", 8), "models": {"student": {"from": "digits/teacher"}}, "method": "as_is"}
+    found = made(tmp_path, Asked("given", given, baseline=True), Asked("kd", "digits/kd", baseline=True))
+    assert list(found.baselines) == ["kd"]
+
+
 def test_another_process_finds_every_run(tmp_path: Path) -> None:
     found = made(tmp_path)
     for run in found.ordered:

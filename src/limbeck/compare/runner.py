@@ -147,8 +147,8 @@ def _notes(everybody: list[Contestant], context: Context) -> list[str]:
     for one in everybody:
         run = one.runs[0].run
         found += RunFolder(run.folder).read("run.json", keys=("notes",))["notes"]
-        if one.role == "distilled":
-            found += label_notes(run, context.dataset(run), taught=True)
+        if one.alone:
+            found += label_notes(run, context.dataset(run), taught=bool(run.frozen))
     return list(dict.fromkeys(found))
 
 

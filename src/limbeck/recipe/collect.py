@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from limbeck.core.errors import RunError
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
+from limbeck.methods.supervised import Supervised
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run, network_name, plain_name
@@ -29,8 +31,9 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
     """
     first = runs[0]
     frozen = first.frozen
-    entries = [_teacher(first, frozen[0])] if frozen else []
-    entries += [_student(run, "alone", frozen, teacher=first) for run in baselines]
+    entries = _teachers(runs, frozen[0]) if frozen else []
+    # the teacher of the same seed, as students have that learn from it
+    entries += [_student(run, "alone", frozen, teacher=own) for run, own in zip(baselines, runs, strict=False)]
     taught = [_student(run, "distilled" if frozen else "trained", frozen, teacher=run) for run in runs]
     unequal = _size_notes(taught, entries[-1]) if baselines else []
     entries += taught
@@ -49,7 +52,8 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         notes=[
             *facts["notes"],
             *label_notes(first, dataset, taught=bool(frozen)),
-            *generation_notes(first),
+            *generation_notes(runs),
+            *_same_notes(runs),
             *unequal,
             *explained,
         ],
@@ -64,33 +68,65 @@ def names_of(runs: Sequence[Run]) -> str:
 def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
     """Where a gain comes from when only some training images have labels."""
     known, total = int((dataset.train.labels >= 0).sum()), len(dataset.train)
-    if known == total or not taught or not run.recipe.method.uses_unlabelled():
+    if known == total or not run.recipe.method.uses_unlabelled():
         return []
     alone = f"only {known} of the {total} training images have a label. The student alone learns from these {known}; "
     if run.recipe.method.needs_labels():
+        how, what = (
+            ("under the teacher", "its layers, not its answers")
+            if taught
+            else ("trained so", "to agree, not what to answer")
+        )
         return [
-            f"{alone}under the teacher the {total - known} without one are in its batches too. They teach its layers, "
-            "not its answers, and leave fewer labels to a step."
+            f"{alone}{how} the {total - known} without one are in its batches too. They teach {what}, and leave fewer "
+            "labels to a step."
         ]
     more = f"under the teacher it also learns from the {total - known} without one. That is where a gain comes from."
     return [f"{alone}{more}"]
 
 
-def generation_notes(run: Run) -> list[str]:
-    """How the generations before this one did, each as its own run measured it."""
-    found: list[str] = []
-    for one in _generations(run):
-        folder = RunFolder(one.folder)
-        which = folder.read("run.json", keys=("selected",))["selected"]
-        accuracy = folder.read("evaluation.json", keys=(which,))[which]["accuracy"]
-        found.append(f"generation {one.recipe.generations} {accuracy:.2%}")
-    return [f"test accuracy: {', '.join(found)}"] if len(found) > 1 else []
+def generation_notes(runs: Sequence[Run]) -> list[str]:
+    """How each generation did, as its own runs measured it, over the seeds; generation 0 learnt from labels only.
+
+    Args:
+        runs: one per seed.
+    """
+    each = [_generations(run) for run in runs]
+    if len(each[0]) < 2:
+        return []
+    found = []
+    for several in zip(*each, strict=True):
+        measured = [_accuracy(run) for run in several]
+        found.append(f"{several[0].recipe.generations or 0}: {_over_seeds(measured)}")
+    return [f"test accuracy by generation: {', '.join(found)}"]
+
+
+def _accuracy(run: Run) -> float:
+    folder = RunFolder(run.folder)
+    which = folder.read("run.json", keys=("selected",))["selected"]
+    return float(folder.read("evaluation.json", keys=(which,))[which]["accuracy"])
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    mean = statistics.fmean(values)
+    return f"{mean:.2%} ± {statistics.stdev(values):.2%}" if len(values) > 1 else f"{mean:.2%}"
 
 
 def _generations(run: Run) -> list[Run]:
-    """This run and those before it of the same recipe, the first one first."""
-    count = run.recipe.generations or 0
-    return [*(_generations(run.upstream["teacher"]) if count > 1 else ()), run] if count else []
+    """The run, and before it those of earlier generations, with the network that learnt from labels only."""
+    if not run.recipe.generations:
+        return [run] if isinstance(run.recipe.method, Supervised) else []
+    return [*(_generations(run.upstream["teacher"]) if "teacher" in run.upstream else ()), run]
+
+
+def _same_notes(runs: Sequence[Run]) -> list[str]:
+    """Without training, one network is the same under each seed."""
+    if runs[0].recipe.method.trains or len({repr(run.determining["models"]) for run in runs}) == len(runs):
+        return []
+    return [
+        "nothing is trained, and several seeds have the same network: their spread says nothing. `seed: inherit` in "
+        "models.student.from takes the network of each seed"
+    ]
 
 
 def _size_notes(taught: Sequence[Entry], alone: Entry) -> list[str]:
@@ -102,6 +138,12 @@ def _size_notes(taught: Sequence[Entry], alone: Entry) -> list[str]:
         f"what is delivered has {max(sizes):,} parameters and the student alone has {alone.cost['parameters']:,}: they "
         "are different networks, and the difference in accuracy is not the method's alone"
     ]
+
+
+def _teachers(runs: Sequence[Run], role: str) -> list[Entry]:
+    """As many as there are different ones: each seed may have a teacher of its own."""
+    different = {repr(run.determining["models"][role]): run for run in reversed(runs)}
+    return [_teacher(run, role) for run in reversed(different.values())]
 
 
 def _teacher(run: Run, role: str) -> Entry:

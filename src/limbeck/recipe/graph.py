@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -271,7 +272,7 @@ def baseline_of(run: Run) -> Run:
         "baseline": False,
         "generations": None,
     }
-    upstream = {key: before for key, before in run.upstream.items() if key == "student"}
+    upstream = {key: before for key, before in run.upstream.items() if key.partition(".")[0] == "student"}
     data = run.canonical["data"]["name"].replace(":", "-")
     name = f"{data}-{network_name(run)}-alone"
     return Run(name, recipe, canonical, run.asked_seed, run.root, upstream)
@@ -292,8 +293,8 @@ def _name(run: Run, form: Form, key: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A network's name without what cannot stand in a folder's name."""
-    return name.rpartition(":")[2].replace("/", "-")
+    """A network's name, or those in a text, without modules and what else cannot stand in a folder's name."""
+    return re.sub(r"[\w.]+:", "", name).replace("/", "-")
 
 
 def _with_source(plain: Any) -> Any:

@@ -29,7 +29,7 @@ class Asked:
             can stand on it: `{"from": "LABEL.yaml"}`.
         overrides: dotted key -> value, on top.
         seeds: one run each; absent = those that all have.
-        baseline: whether the same student is also trained alone, with the same budget.
+        baseline: whether the same student is also trained alone, with the same budget, if anything is trained at all.
     """
 
     label: str
@@ -109,7 +109,7 @@ def planned(asked: Sequence[Asked], *, seeds: tuple[int, ...], root: Path, folde
         resolved = resolve(recipes[one.label], overrides)
         runs = tuple(plan(resolved, seed=seed, root=root) for seed in one.seeds or seeds)
         labelled[one.label] = runs
-        if one.baseline:
+        if one.baseline and resolved.recipe.method.trains:
             baselines[one.label] = tuple(baseline_of(run) for run in runs)
         for run in chain(runs, baselines.get(one.label, ())):
             for needed in (*run.before(), run):
