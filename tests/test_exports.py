@@ -55,6 +55,16 @@ def test_every_method_is_a_method(name: str) -> None:
     assert issubclass(named("methods", name), Method)
 
 
+def test_methods_can_be_imported_by_their_names() -> None:
+    from limbeck import methods
+
+    assert {entry.partition(":")[2] for entry in METHODS.values()} == {*methods.__all__} - {"METHODS"}
+    for name, entry in METHODS.items():
+        assert getattr(methods, entry.partition(":")[2]) is named("methods", name)
+    with pytest.raises(AttributeError, match="no attribute 'FitNet'"):
+        methods.FitNet  # noqa: B018
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_a_task(name: str) -> None:
     assert isinstance(named("tasks", name)(), Task)

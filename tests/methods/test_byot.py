@@ -129,7 +129,8 @@ def test_heads_give_the_columns_of_a_bridge_and_learn_what_is_shown() -> None:
     [
         (BYOT(at=("5",), deepest="2"), "got 5, 2, which a pass reaches in the order 2, 5"),
         (BYOT(at=("5", "2"), deepest="6"), "from shallow to deep"),
-        (BYOT(at=("2", "5"), deepest="5"), "from shallow to deep"),
+        (BYOT(at=("2", "5"), deepest="5"), "another one for the deepest map, got '5' twice"),
+        (BYOT(at=("2", "2"), deepest="5"), "got '2' twice"),
         (BYOT(at=("2",), deepest="0"), "from shallow to deep"),
     ],
 )

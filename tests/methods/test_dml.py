@@ -90,6 +90,12 @@ def test_peers_that_could_not_teach_each_other_are_refused() -> None:
             Distiller(DML(), Classification(), {"student": network, "peer1": peer}, image_batch())
 
 
+def test_peers_of_different_answers_are_refused_before_the_first_step() -> None:
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+    with pytest.raises(MethodError, match=r"must answer in one shape.*: student \[3\], peer1 \[7\]"):
+        Distiller(DML(), Classification(), {"student": conv_net(), "peer1": other}, image_batch())
+
+
 def test_all_together_are_an_ensemble() -> None:
     method = DML(delivers="ensemble")
     assert not method.uses_validation()

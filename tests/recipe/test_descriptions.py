@@ -45,8 +45,9 @@ def test_a_given_network_and_one_like_it_have_its_description(
     given: dict[str, tuple[nn.Module, Description]], digits: Dataset
 ) -> None:
     known = Descriptions(given, digits)
-    for network, description in given.values():
-        assert known.of(network) == known.of(network.network) == known.of(deepcopy(network)) == description
+    for role, (network, description) in given.items():
+        assert known.of(network) == known.of(network.network) == {**description, "role": role}
+        assert known.of(deepcopy(network)) == description
 
 
 def test_another_network_is_refused(given: dict[str, tuple[nn.Module, Description]], digits: Dataset) -> None:

@@ -178,6 +178,7 @@ def test_a_peer_that_is_delivered_has_its_own_name_and_size(lab: Path) -> None:
     results = run(lab / "peers.yaml", *better)
     (delivered,) = results.of("trained")
     assert delivered.network == "cnn"
+    assert "delivered: peer1" in results.notes
     assert results.of("alone")[0].network == "mlp"
     assert results.verdict().startswith("Another network than the student: ")
 

@@ -109,6 +109,15 @@ def test_the_lead_says_what_is_saved(early: Results) -> None:
     assert f"the accuracy is {found['early']['accuracy']:.2%}, without exits" in shown.lead
 
 
+def test_exits_that_take_longer_are_said_to(early: Results, tmp_path: Path) -> None:
+    found = figures(early)
+    for factor, slower in ((2.0, True), (0.5, False)):
+        own = {**found["early"], "mean_ms": factor * found["network"]["mean_ms"]}
+        shown = room.section(changed(early, tmp_path, early=own))
+        assert shown is not None
+        assert ("that is slower, heads included" in shown.lead) == slower
+
+
 def test_a_row_per_exit(early: Results) -> None:
     shown, found = room.section(early), figures(early)
     assert shown is not None

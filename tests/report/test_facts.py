@@ -32,6 +32,23 @@ def test_a_larger_student_is_not_called_smaller(distilled: Results) -> None:
     assert "smaller than the teacher" not in found
 
 
+def test_a_teacher_of_the_same_size_and_another_network_are_not_compared(distilled: Results) -> None:
+    even = [dataclasses.replace(one, cost={**one.cost, "parameters": 10}) for one in distilled.entries]
+    found = [tile.label for tile in tiles(dataclasses.replace(distilled, entries=even))]
+    assert "smaller than the teacher" not in found
+    assert "over the student alone" in found
+    sizes = {"alone": 10, "trained": 20}
+    roles = {"distilled": "trained", "alone": "alone"}
+    trained = [
+        dataclasses.replace(one, role=roles[one.role], cost={**one.cost, "parameters": sizes[roles[one.role]]})
+        for one in distilled.entries
+        if one.role in roles
+    ]
+    assert "over the student alone" not in [
+        tile.label for tile in tiles(dataclasses.replace(distilled, entries=trained))
+    ]
+
+
 def test_captions_name_seeds_and_weights(distilled: Results, alone: Results) -> None:
     text = " ".join(captions(distilled))
     assert "597 images" in text

@@ -162,7 +162,10 @@ def _check(network: nn.Module, run: Callable[[], Any], alone: Any, *, at: str, c
     try:
         several = run()
     except (RuntimeError, ValueError, IndexError) as error:
-        raise MethodError(f"{type(network).__name__} cannot be split at {at!r}: {error}; {advice}") from error
+        raise MethodError(
+            f"{type(network).__name__} cannot be split at {at!r}: a later step needs a tensor, or the batch size, from "
+            f"before it ({' '.join(str(error).split())}); {advice}"
+        ) from error
     except (AttributeError, TypeError) as error:
         raise MethodError(
             f"{type(network).__name__} cannot be split at {at!r}: its own code looks inside a module that would stand "

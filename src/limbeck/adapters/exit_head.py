@@ -97,6 +97,9 @@ def heads_for(taps: Sequence[str], shapes: Mapping[str, Shape], output: tuple[in
     Raises:
         MethodError: the taps are in another order, one gives no map, or the output is not one row of logits per sample.
     """
+    twice = [path for path in taps if list(taps).count(path) > 1]
+    if twice:
+        raise MethodError(f"expected modules for the exits and another one for the deepest map, got {twice[0]!r} twice")
     reached = [path for path in shapes if path in taps]
     if reached != list(taps):
         raise MethodError(

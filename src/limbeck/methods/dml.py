@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from limbeck.adapters.ensemble import Ensemble
 from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets
+from limbeck.core.mode import evaluating
 from limbeck.core.net import Kind, digest
 from limbeck.core.plan import At, Stage, Turn
 from limbeck.core.rows import Factored, Rows, over_rows
@@ -74,7 +75,8 @@ class DML(Method):
         """As given.
 
         Raises:
-            MethodError: two of them are one network, or begin with equal weights: neither could teach the other.
+            MethodError: two of them are one network, or begin with equal weights: neither could teach the other; or
+                they tell apart different numbers of classes.
         """
         given = [(role, models[role]) for role in self.roles() if role in models]
         for (one, network), (other, peer) in combinations(given, 2):
@@ -85,6 +87,7 @@ class DML(Method):
                     f"DML: {one!r} and {other!r} begin with equal weights, so they would stay equal and teach each "
                     "other nothing; expected initial weights of their own: build each from another seed"
                 )
+        _check_answers(given, run)
         return models
 
     def plan(self) -> Sequence[Stage]:
@@ -137,6 +140,19 @@ class DML(Method):
             return models[0]
         scores = [nets.task.score(nets.task.evaluate(model, (), validation)) for model in models]
         return models[scores.index(max(scores))]
+
+
+def _check_answers(given: Sequence[tuple[str, nn.Module]], run: Callable[[nn.Module], Any]) -> None:
+    """Peers answer in one shape; the losses would notice a difference at the first step only."""
+    shapes = {}
+    for role, network in given:
+        with evaluating(network):
+            answer = run(network)
+        if isinstance(answer, Tensor):
+            shapes[role] = tuple(answer.shape[1:])
+    if len(set(shapes.values())) > 1:
+        told = ", ".join(f"{role} {list(shape)}" for role, shape in shapes.items())
+        raise MethodError(f"DML: peers must answer in one shape, such as the same classes; for each sample: {told}")
 
 
 def _kl(own: Tensor, peer: Tensor, _targets: Tensor | None) -> Tensor:

@@ -55,7 +55,7 @@ class ONE(Method):
     """Branches on one trunk learn from the labels and from their own ensemble.
 
     Args:
-        at: path of the module at which the branches begin; `auto` = the last stage.
+        at: path of the module at which the branches begin; `auto` = the last stage whose maps are larger than 1×1.
         branches: K, how many there are.
         temperature: T, of the branches and of the ensemble.
         gate: whether the branches' weights are learned.

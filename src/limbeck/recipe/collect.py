@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from limbeck.core.errors import RunError
+from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
@@ -52,6 +53,7 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
         notes=[
             *facts["notes"],
             *label_notes(first, dataset, taught=bool(frozen)),
+            *_peer_notes(runs),
             *generation_notes(runs),
             *_same_notes(runs),
             *unequal,
@@ -102,9 +104,8 @@ def generation_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _accuracy(run: Run) -> float:
-    folder = RunFolder(run.folder)
-    which = folder.read("run.json", keys=("selected",))["selected"]
-    return float(folder.read("evaluation.json", keys=(which,))[which]["accuracy"])
+    which = _selected(run)
+    return float(RunFolder(run.folder).read("evaluation.json", keys=(which,))[which]["accuracy"])
 
 
 def _over_seeds(values: Sequence[float]) -> str:
@@ -117,6 +118,19 @@ def _generations(run: Run) -> list[Run]:
     if not run.recipe.generations:
         return [run] if isinstance(run.recipe.method, Supervised) else []
     return [*(_generations(run.upstream["teacher"]) if "teacher" in run.upstream else ()), run]
+
+
+def _peer_notes(runs: Sequence[Run]) -> list[str]:
+    """Which of several networks was delivered, where one was chosen."""
+    if sum(kind is Kind.TRAINED for kind in runs[0].recipe.method.roles().values()) < 2:
+        return []
+    found = [(run, RunFolder(run.folder).described(_selected(run)).get("role")) for run in runs]
+    chosen = [f"{role} (seed {run.seed})" if len(runs) > 1 else role for run, role in found if role]
+    return [f"delivered: {', '.join(chosen)}"] if chosen else []
+
+
+def _selected(run: Run) -> Which:
+    return RunFolder(run.folder).read("run.json", keys=("selected",))["selected"]
 
 
 def _same_notes(runs: Sequence[Run]) -> list[str]:

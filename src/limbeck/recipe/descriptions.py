@@ -36,21 +36,21 @@ class Descriptions:
     def __init__(self, given: Mapping[str, tuple[nn.Module, Description]], dataset: Dataset) -> None:
         # the student first: a network like several roles' is described as the student
         roles = sorted(given, key=lambda role: role != "student")
-        self._given = [(inner(given[role][0]), _layout(given[role][0]), given[role][1]) for role in roles]
+        self._given = [(role, inner(given[role][0]), _layout(given[role][0]), given[role][1]) for role in roles]
         self._dataset = dataset
 
     def of(self, network: nn.Module) -> Description:
-        """The description of a network that a method delivers.
+        """The description of a network that a method delivers; with its role, if it is one that was given.
 
         Raises:
             MethodError: it is neither a given network, nor like one, nor `Assembled`.
         """
         plain, layout = inner(network), _layout(network)
-        same = [described for known, _, described in self._given if known is plain]
+        same = [{**described, "role": role} for role, known, _, described in self._given if known is plain]
         if not same and isinstance(plain, Assembled):
             parts = {name: self.of(part) for name, part in plain.parts().items()}
             return assembled(type(plain), plain.facts(), parts, self._dataset)
-        alike = [described for _, known, described in self._given if known == layout]
+        alike = [described for _, _, known, described in self._given if known == layout]
         if not same + alike:
             raise MethodError(
                 f"deliver() gave a {type(plain).__name__}, which could not be built again from its file; it should "

@@ -47,7 +47,8 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
             "set data.validation or data.test above 0"
         )
     if recipe.method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
-        remedy = "set baseline: false" if isinstance(recipe.method, Supervised) else "set data.labelled"
+        alone = isinstance(recipe.method, Supervised)  # perhaps as what is compared with, or as the first teacher
+        remedy = "set data.labelled" + (", or do without this run: baseline: false, models.teacher" if alone else "")
         why = "nothing teaches the answers" if recipe.method.uses_unlabelled() else "there is nothing to learn from"
         raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
     if recipe.method.uses_validation() and dataset.validation is None:

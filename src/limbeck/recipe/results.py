@@ -142,6 +142,14 @@ class Results:
         )
         return taught.accuracy_over(alone)
 
+    @property
+    def another_network(self) -> bool:
+        """Whether what was trained without a teacher is no equal of the student alone, but an ensemble, say."""
+        taught, alone = (self.of(role) for role in (self.taught, "alone"))
+        if self.of("teacher") or not taught or not alone:
+            return False
+        return _row(self.taught, taught).cost["parameters"] != _row("alone", alone).cost["parameters"]
+
     def verdict(self) -> str:
         """One honest sentence: did the method help, by how much, against what, over how many seeds."""
         rows = {row.role: row for row in self.rows()}
@@ -151,7 +159,7 @@ class Results:
             return f"The {row.label} reaches {_percent(row)} on the {self.split} split."
         if alone is None:
             return f"The distilled student reaches {_percent(taught)}; it was not compared with one trained alone."
-        if teacher is None and taught.cost["parameters"] != alone.cost["parameters"]:
+        if self.another_network:
             several = len({entry.network for entry in self.of(self.taught)}) > 1
             which = f"by {taught.network}, with up to" if several else "with"
             return (

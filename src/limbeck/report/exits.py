@@ -116,6 +116,7 @@ def _lead(found: Mapping[str, Any], results: Results, entry: Entry) -> str:
         words += (
             f", and {numbers.significant(early['mean_ms'])} ms instead of {numbers.significant(network['mean_ms'])} ms"
         )
+        words += ": that is slower, heads included" if early["mean_ms"] > network["mean_ms"] else ""
     return (
         f"{words}; the accuracy is {numbers.percent(early['accuracy'])}, without exits "
         f"{numbers.percent(network['accuracy'])}, and {numbers.percent(found['ensemble']['accuracy'])} if all exits "

@@ -58,7 +58,7 @@ def tiles(results: Results) -> list[Tile]:
         numbers.percent(student.mean["accuracy"]), f"{split} accuracy", f"{student.label}, {_seeds(student)}"
     )
     found = [accuracy]
-    if alone is not None and student.role == results.taught:
+    if alone is not None and student.role == results.taught and not results.another_network:
         found.append(_gain(student, alone, teacher))
     if teacher is None:
         return found + _sizes(student)
@@ -116,7 +116,7 @@ def _gain(student: Row, alone: Row, teacher: Row | None) -> Tile:
 
 def _smaller(student: Row, teacher: Row) -> Tile | None:
     ours, theirs = student.cost.get("parameters"), teacher.cost.get("parameters")
-    if not ours or not theirs:
+    if not ours or not theirs or ours == theirs:
         return None
     detail = f"{numbers.short(ours)} parameters, the teacher has {numbers.short(theirs)}"
     return Tile(*_compared(theirs / ours, "smaller than the teacher", "larger than the teacher"), detail)

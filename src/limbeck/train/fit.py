@@ -47,7 +47,7 @@ def fit(
     batches: Batches | Iterable[Any],
     settings: Train,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     validation: Iterable[Any] | None = None,
     title: str = "training",
     progress: bool = True,
@@ -76,6 +76,7 @@ def fit(
         RunError: a checkpoint is damaged, or the disk is full.
         MethodError: the method chooses what it delivers on a validation split, and there is none.
     """
+    folder = None if folder is None else Path(folder)
     if not isinstance(batches, Batches):
         batches = Epochs(batches, seed=settings.seed, accumulate=settings.accumulate)
     if distiller.method.uses_validation() and validation is None:

@@ -60,7 +60,7 @@ class _Tracer(fx.Tracer):
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].partition(". ")[0] if lines else type(error).__name__
 
 
 def refusal(network: Any, path: str, why: str) -> MethodError:
