@@ -46,6 +46,7 @@ class Run:
         root: the folder of all runs.
         upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in a form of several
             networks, by role and member (`teacher.0`, `teacher.generalist`).
+        place: of the method in a recipe's file, for messages; empty where it is in none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Run:
     seed: int
     root: Path
     upstream: Mapping[str, Run]
+    place: str = ""
 
     @property
     def train(self) -> Train:
@@ -154,7 +156,8 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
         for key, member in members_of(form, role).items():
             if isinstance(member, From):
                 upstream[key] = _upstream(resolved, role, member, seed, root, asking)
-    run = Run(resolved.name, recipe, {**resolved.canonical, "models": models}, seed, root, upstream)
+    place = str(resolved.problem("method", "")).removesuffix(": ")
+    run = Run(resolved.name, recipe, {**resolved.canonical, "models": models}, seed, root, upstream, place)
     return run if recipe.generations is None else _last_generation(run, recipe.generations, resolved)
 
 
@@ -195,7 +198,7 @@ def _last_generation(first: Run, count: int, resolved: Resolved) -> Run:
             canonical["models"] = {**canonical["models"], "teacher": plain_model(teacher)}
             upstream["teacher"] = before
         name, seed = f"{first.name}-{generation}", first.seed + generation * GENERATION
-        run = before = Run(name, recipe, canonical, seed, first.root, upstream)
+        run = before = Run(name, recipe, canonical, seed, first.root, upstream, first.place)
     return run
 
 

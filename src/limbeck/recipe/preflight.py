@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import DataError
+from limbeck.core.errors import DataError, MethodError, TapError
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined, descriptions
@@ -62,7 +62,10 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     known = descriptions(joined, dataset)
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     example = next(iter(training_batches(run, dataset, context).batches()))[0]
-    distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
+    try:
+        distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
+    except (MethodError, TapError) as error:
+        raise type(error)(f"{run.place}: {error}" if run.place else str(error)) from error
     check_compilable(recipe.train.compile, distiller)
     known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
