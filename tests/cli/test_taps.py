@@ -68,7 +68,19 @@ def test_modules_with_their_shapes_and_a_proposal(place: Path, capsys: pytest.Ca
 
 def test_an_ensemble_is_called_what_it_was_given_as(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert limbeck("taps", "{ensemble: [cnn, cnn]}", "cnn") == 1
-    assert "the teacher '{ensemble: [cnn, cnn]}': an ensemble can teach" in " ".join(capsys.readouterr().err.split())
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "the teacher '{ensemble: [cnn, cnn]}'.0: cnn is to teach but has no weights" in shown
+
+
+def test_an_ensemble_offers_the_layers_of_the_one_that_stands_for_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = "{ensemble: [{from: wider.yaml}, {from: {recipe: wider.yaml, seed: 1}}]}"
+    assert limbeck("taps", both, "{name: cnn, width: 4}") == 0
+    shown = capsys.readouterr().out
+    assert "Teacher: 2xcnn, " in shown
+    (proposal,) = proposals(shown)[:1]
+    assert all(pair["teacher"].endswith(pair["student"]) for pair in yaml.safe_load(proposal)["taps"])
 
 
 def test_a_recipe_takes_what_was_printed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +188,7 @@ def test_a_network_without_features_has_nothing_to_pair(
 ) -> None:
     assert limbeck("taps", teacher, student) == 0
     shown = capsys.readouterr().out
-    assert "Nothing to pair" in shown
+    assert "a feature map [b c h w]" in " ".join(shown[shown.index("Nothing to pair") :].split())
     assert proposals(shown) == []
 
 

@@ -77,7 +77,7 @@ def look(teacher: str, student: str, data: str, *, batches: int, root: Path, con
     for role, one in seen.items():
         lacking = what_is_lacking(one.outline)
         if lacking:
-            yield f"\nNothing to pair: the {role} has {lacking}."
+            yield f"\nNothing to pair: the {role} has {escape(lacking)}."
             return
     pairs = [Pair(student=one.path, teacher=two.path) for one, two in matched(own.outline, other.outline)]
     yield from _proposal("by stage (this is what `taps: auto` takes)", pairs)
@@ -96,7 +96,9 @@ def _run(role: str, form: str, data: str, root: Path) -> Run:
         RecipeError: one of the arguments is wrong; it is said which.
     """
     student = {"from": form} if form.endswith(SUFFIXES) or form in {one.name for one in shipped()} else _read(form)
-    recipe = {"data": _read(data), "models": {"student": student}, "method": "supervised", "report": False}
+    several = isinstance(student, dict) and not student.keys().isdisjoint({"ensemble", "generalist"})
+    method = "as_is" if several else "supervised"  # several networks as one can only be taken as they are
+    recipe = {"data": _read(data), "models": {"student": student}, "method": method, "report": False}
     # in the current folder, because that is what relative paths in the arguments mean
     here = Path.cwd()
     with (
@@ -122,7 +124,7 @@ def _read(text: str) -> Any:
 
 def _seen(run: Run, dataset: Dataset, context: Context) -> Seen:
     form = run.recipe.models["student"]
-    joined = join(run, "student", dataset, frozen=False, data_of=context.dataset)
+    joined = join(run, "student", dataset, frozen=bool(run.weighted), data_of=context.dataset)
     example = next(iter(evaluation_batches(dataset.train, batch=2)))
     trained = bool(form.pretrained or form.weights) if isinstance(form, Network) else _finished(run)
     return Seen(network_name(run), joined.network, outline(joined.network, lambda m: m(example[0])), trained)
