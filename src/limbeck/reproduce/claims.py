@@ -36,6 +36,11 @@ def _evidence(one: Errors, other: Errors) -> str:
 
 def difference(one: Errors, other: Errors) -> str:
     """How many errors fewer, or more, with the noise; and what counts as clear."""
+    return f"{counted(one, other)}, where {CLEAR:g} times the noise over seeds and test images is clear"
+
+
+def counted(one: Errors, other: Errors) -> str:
+    """How many errors fewer, or more, with the noise."""
     fewer = one.fewer_than(other)
-    count = f"{abs(fewer.value):.0f} ± {fewer.noise:.0f} {'fewer' if fewer.value >= 0 else 'more'} errors"
-    return f"{count} of {one.images:,}, where {CLEAR:g} times the noise over seeds and test images is clear"
+    way = "fewer" if fewer.value >= 0 else "more"
+    return f"{abs(fewer.value):.0f} ± {fewer.noise:.0f} {way} errors of {one.images:,}"

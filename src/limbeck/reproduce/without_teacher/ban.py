@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.evaluate.noise import Errors
 from limbeck.report.drawing import BAD, GOOD, INK, MUTED
-from limbeck.reproduce.claims import better, difference, no_worse, shown
+from limbeck.reproduce.claims import better, counted, no_worse, shown
 from limbeck.reproduce.experiment import Line, Outcome, Picture, Scale
 from limbeck.reproduce.without_teacher.setting import BIG, alone, every, independent, notes, recipe, together
 from limbeck.sweep.finished import Done
@@ -77,7 +77,7 @@ class Ban2018:
         lines = (
             *(Line(f"{names[label]}: test accuracy", published[label], shown(one)) for label, one in errors.items()),
             *(
-                Line(f"{names[after]} against {names[before]}", "–", difference(errors[after], errors[before]))
+                Line(f"{names[after]} against {names[before]}", "–", counted(errors[after], errors[before]))
                 for before, after in pairwise(chain)
             ),
             Line(f"ensemble of generations 1 to {GENERATIONS}: test accuracy", PUBLISHED["born"], shown(born)),
@@ -113,10 +113,10 @@ def _label(variant: str) -> str:
 
 
 def _picture(errors: Mapping[str, Errors], born: Errors, others: Errors) -> Picture:
-    shown_as = {**errors, "generations\ntogether": born, "independent\ntogether": others}
+    shown_as = {**errors, "all generations": born, "all independent": others}
 
     def draw(axes: Axes) -> None:
-        colours = {"alone": BAD, "independent\ntogether": MUTED, "generations\ntogether": INK}
+        colours = {"alone": BAD, "all independent": MUTED, "all generations": INK}
         for place, (label, found) in enumerate(shown_as.items()):
             colour = colours.get(label, GOOD)
             axes.errorbar(
