@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from limbeck.models.build import build
 from running import limbeck, stamps, write
@@ -78,6 +80,23 @@ def test_networks_that_train_inside_wider_ones_are_shown_as_they_are_delivered(
     plain = build("resnet", {"depth": 8, "widths": [4, 4, 8, 8]}, classes=10, channels=1, height=8, width=8)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"delivered – – {sum(parameter.numel() for parameter in plain.parameters()):,}" in shown
+    own, widest = (int(re.findall(rf"{role} \S+ trained [\d,]+ ([\d,]+)", shown)[0].replace(",", ""))
+                   for role in ("student", "wide"))  # fmt: skip
+    assert widest > 3 * own  # what a step may cost
+    step = int(shown.split()[-1].replace(",", ""))
+    assert own < step <= own + widest
+
+
+def test_the_first_batch_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(write(tmp_path))
+    assert limbeck("check", "teacher.yaml", "--set", "data.augment={mixup: 1.0}", "--images", "sheet.png") == 0
+    assert "images of the first batch: sheet.png" in capsys.readouterr().out
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.width == 1120
+        assert len(picture.convert("L").getcolors() or []) > 20
+    assert not (tmp_path / "runs").exists()
 
 
 def write_hundred(folder: Path) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from limbeck.cli.options import RUNS, Reference, Runs, Set
 
 
-def check(recipe: Reference, overrides: Set = None, runs: Runs = RUNS) -> None:
+def check(
+    recipe: Reference,
+    overrides: Set = None,
+    runs: Runs = RUNS,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write the first training batch here, augmented and mixed.")
+    ] = None,
+) -> None:
     """Resolve a recipe, probe its networks, and print plan, shapes, sizes, FLOPs and memory. Trains nothing."""
     from rich.console import Console
 
@@ -15,5 +27,5 @@ def check(recipe: Reference, overrides: Set = None, runs: Runs = RUNS) -> None:
 
     console, context = Console(), Context()
     planned = pipeline.experiment(recipe, overrides or [], root=runs)
-    for line in inspect_run(planned, context):
+    for line in inspect_run(planned, context, images=images):
         console.print(line, highlight=False, soft_wrap=True)

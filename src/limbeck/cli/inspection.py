@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from limbeck.cli.pipeline import Experiment
 from limbeck.core.distiller import Distiller
+from limbeck.core.files import write_atomically
 from limbeck.core.operations import operations
 from limbeck.core.plan import At
 from limbeck.evaluate.cost import flops, parameters
@@ -19,14 +21,25 @@ from limbeck.recipe.decided import decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
 from limbeck.recipe.preflight import assemble
+from limbeck.report.sheet import caption, sheet
 from limbeck.train.fit import stage_lengths
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
-    """Lines and tables for the console: runs, data, networks, plan."""
+LOOKED_AT = 32
+"""Images of the first batch that are shown."""
+
+
+def inspect_run(planned: Experiment, context: Context, *, images: Path | None = None) -> Iterator[Any]:
+    """Lines and tables for the console: runs, data, networks, plan.
+
+    Args:
+        planned: the recipe's runs.
+        context: for the data.
+        images: receives the first training batch as a picture; absent = none is drawn.
+    """
     yield f"[bold]{planned.resolved.name}[/]  {planned.resolved.reference}"
     yield _runs(planned)
     run = planned.runs[0]
@@ -36,6 +49,10 @@ def inspect_run(planned: Experiment, context: Context) -> Iterator[Any]:
     distiller, joined = assemble(run, context)
     batches = training_batches(run, dataset, context)
     example = next(iter(batches.batches()))[0]
+    if images is not None:
+        captions = [caption(label, dataset.classes) for label in example[1][:LOOKED_AT]]
+        write_atomically(images, sheet(example[0][:LOOKED_AT], captions))
+        yield f"The first {len(captions)} images of the first batch: {images}"
     yield _networks(run, distiller, example)
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)
