@@ -183,6 +183,14 @@ def test_a_peer_that_is_delivered_has_its_own_name_and_size(lab: Path) -> None:
     assert results.verdict().startswith("Another network than the student: ")
 
 
+def test_a_network_that_the_method_makes_cannot_be_given_and_is_not_offered(lab: Path) -> None:
+    aug = ["method=netaug", "generations=null", "baseline=false"]
+    with pytest.raises(RecipeError, match="models.wide: netaug makes the network of the role 'wide' itself"):
+        planned(lab / "ban.yaml", *aug, "models.wide=cnn")
+    with pytest.raises(RecipeError, match=r"netaug has no role 'teacher'; [^,]*student$"):
+        planned(lab / "ban.yaml", *aug, "models.teacher=cnn")
+
+
 def test_an_ensemble_that_is_trained_on_has_itself_as_its_baseline(lab: Path) -> None:
     members = ", ".join(f"{{from: {{recipe: ban.yaml, set: {{generations: {k}}}}}}}" for k in (1, 2))
     models = f"{{student: {{ensemble: [{members}]}}, teacher: {{from: ban.yaml}}}}"

@@ -67,6 +67,10 @@ class Distiller(nn.Module):
         self.task = task
         self._check_capabilities()
         models = _Given(method, models)
+        for role in models:
+            if role in method.made():
+                name = type(method).__name__
+                raise MethodError(f"{name} makes the network of the role {role!r} itself; leave it out")
         self.method = method = method.settled(models, lambda model: task.run(model, example))
         with _seeded(f"{seed}/networks"):
             networks = method.networks(models, lambda model: task.run(model, example))

@@ -94,6 +94,10 @@ class Method:
         """Role -> the role whose kind of network it gets in a recipe that gives it none; with weights of its own."""
         return {}
 
+    def made(self) -> Set[str]:
+        """The roles whose networks the method makes itself, in `networks`; none can be given for them."""
+        return frozenset()
+
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """The method with decided what it leaves open (`taps: auto`), by a look at the networks; mostly itself.
 

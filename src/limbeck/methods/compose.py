@@ -73,6 +73,10 @@ class Compose(Method):
         """The members' together."""
         return {role: other for method in self.methods for role, other in method.alike().items()}
 
+    def made(self) -> Set[str]:
+        """The union of what the members make."""
+        return frozenset().union(*(method.made() for method in self.methods))
+
     def settled(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Method:
         """Each member, settled."""
         return replace(self, methods=tuple(method.settled(models, run) for method in self.methods))

@@ -43,7 +43,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limbeck.adapters.widening import plain, recalibrate, sort_channels, try_stretched, view_of, widen
-from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets
 from limbeck.core.net import Kind
 from limbeck.core.plan import At, Stage, Turn
@@ -91,14 +90,16 @@ class NetAug(Method):
         """Two views of the supernet; only the student is given."""
         return {"student": Kind.TRAINED, "wide": Kind.TRAINED}
 
+    def made(self) -> Set[str]:
+        """The wider view."""
+        return {"wide"}
+
     def networks(self, models: Mapping[str, nn.Module], run: Callable[[nn.Module], Any]) -> Mapping[str, nn.Module]:
         """The supernet of the student.
 
         Raises:
-            MethodError: the student cannot be widened, or a network is given for the role that is made here.
+            MethodError: the student cannot be widened.
         """
-        if "wide" in models:
-            raise MethodError("NetAug makes the network of the role 'wide' itself, from the student; leave it out")
         student, wide = widen(models["student"], widths=self.widths, expands=self.expands)
         view_of(wide).stretch(widths=self.widths, expands=self.expands)
         try_stretched(wide, run)

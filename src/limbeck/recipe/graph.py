@@ -217,11 +217,17 @@ def _all_generations(resolved: Resolved, role: str, form: Form) -> Form:
 def _check_roles(resolved: Resolved) -> None:
     """Networks without a role in the method, and teachers without a network, before anything is trained."""
     name, given = resolved.canonical["method"]["name"], resolved.recipe.models
-    roles = resolved.recipe.method.roles()
+    roles, made = resolved.recipe.method.roles(), resolved.recipe.method.made()
+    free = [role for role in roles if role not in made]
     problems = [
-        resolved.problem(f"models.{role}", f"{name} has no role {role!r}; {close(role, roles)}")
+        resolved.problem(f"models.{role}", f"{name} has no role {role!r}; {close(role, free)}")
         for role in given
         if role not in roles
+    ]
+    problems += [
+        resolved.problem(f"models.{role}", f"{name} makes the network of the role {role!r} itself; leave it out")
+        for role in given
+        if role in made
     ]
     problems += [
         resolved.problem("models", f"{name} needs a network for the role {role!r}")
