@@ -185,7 +185,7 @@ def test_a_peer_that_is_delivered_has_its_own_name_and_size(lab: Path) -> None:
 
 def test_a_network_that_the_method_makes_cannot_be_given_and_is_not_offered(lab: Path) -> None:
     aug = ["method=netaug", "generations=null", "baseline=false"]
-    with pytest.raises(RecipeError, match="models.wide: netaug makes the network of the role 'wide' itself"):
+    with pytest.raises(RecipeError, match=r"models\.wide: netaug makes the network of the role 'wide' itself"):
         planned(lab / "ban.yaml", *aug, "models.wide=cnn")
     with pytest.raises(RecipeError, match=r"netaug has no role 'teacher'; [^,]*student$"):
         planned(lab / "ban.yaml", *aug, "models.teacher=cnn")
