@@ -8,7 +8,6 @@ from torch import nn
 
 from limbeck.core.errors import MethodError
 from limbeck.core.sections import Section, proposed_sections
-from little import conv_net
 from little_vision import colour_batch, network
 
 
@@ -37,11 +36,9 @@ def test_a_stage_of_a_single_layer_has_no_flow(role: str) -> None:
         found(**models)
 
 
-def test_a_network_without_features_or_without_a_role_is_told_as_for_pairs() -> None:
+def test_a_network_without_features_is_told_as_for_pairs() -> None:
     with pytest.raises(MethodError, match=r"in the teacher \(Mlp\); name the taps"):
         found(network("resnet20"), network("mlp", hidden=[8]))
-    with pytest.raises(MethodError, match="needs a network for the role 'teacher'"):
-        proposed_sections({"student": conv_net()}, lambda net: None)
 
 
 @pytest.mark.parametrize("ends", [("a",), ("a", "b", "c"), "a"])

@@ -171,6 +171,9 @@ class Compose(Method):
 
 
 def _delivers(method: Method) -> bool:
+    """Whether a method delivers something else than the student as it is."""
+    if isinstance(method, Compose):
+        return any(_delivers(member) for member in method.methods)
     return type(method).deliver is not Method.deliver
 
 
