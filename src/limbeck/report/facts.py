@@ -124,7 +124,8 @@ def _smaller(student: Row, teacher: Row) -> Tile | None:
 
 def _faster(student: Row, teacher: Row) -> Tile | None:
     ours, theirs = single_latency(student), single_latency(teacher)
-    if not ours or not theirs:
+    same = all(student.cost.get(key) == teacher.cost.get(key) for key in ("parameters", "flops"))
+    if not ours or not theirs or same:  # one network, timed twice
         return None
     detail = f"{numbers.significant(ours)} ms for one image, the teacher takes {numbers.significant(theirs)} ms"
     return Tile(*_compared(theirs / ours, "faster than the teacher", "slower than the teacher"), detail)
