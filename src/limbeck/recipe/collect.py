@@ -12,10 +12,9 @@ from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
-from limbeck.methods.supervised import Supervised
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder, Which
-from limbeck.recipe.graph import Run, network_name, plain_name
+from limbeck.recipe.graph import Run, baseline_of, network_name, plain_name
 from limbeck.recipe.results import Entry, Results, Role
 
 
@@ -114,10 +113,17 @@ def _over_seeds(values: Sequence[float]) -> str:
 
 
 def _generations(run: Run) -> list[Run]:
-    """The run, and before it those of earlier generations, with the network that learnt from labels only."""
+    """The run, and before it those of earlier generations, with the network that learnt from labels only.
+
+    A teacher that was given is no generation: it may be another network, measured on other images.
+    """
     if not run.recipe.generations:
-        return [run] if isinstance(run.recipe.method, Supervised) else []
-    return [*(_generations(run.upstream["teacher"]) if "teacher" in run.upstream else ()), run]
+        return []
+    before = run.upstream.get("teacher")
+    if before is None:
+        return [run]
+    alone = [before] if before.hash == baseline_of(run).hash else []
+    return [*(_generations(before) or alone), run]
 
 
 def _peer_notes(runs: Sequence[Run]) -> list[str]:
