@@ -91,6 +91,14 @@ def test_a_given_teacher_begins_the_chain(lab: Path) -> None:
     assert (first.name, len(students)) == ("teacher", 3)
 
 
+def test_a_given_teacher_is_no_generation_in_the_figures(lab: Path) -> None:
+    (lab / "teacher.yaml").write_text(BAN.replace("born_again", "supervised").replace("generations: 3\n", ""))
+    other = f"models.teacher={{from: {{recipe: {lab}/teacher.yaml, set: {{models.student.hidden: [16]}}}}}}"
+    (note,) = [n for n in run(lab / "ban.yaml", other, "generations=2").notes if n.startswith("test accuracy by")]
+    assert ": 1: " in note
+    assert "0: " not in note
+
+
 def test_a_recipe_without_generations_keeps_its_seed_and_needs_a_teacher(lab: Path) -> None:
     with pytest.raises(RecipeError, match="born_again needs a network for the role 'teacher'"):
         planned(lab / "ban.yaml", "generations=null")
