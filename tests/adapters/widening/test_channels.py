@@ -98,11 +98,30 @@ def test_usual_functions_are_followed_up_to_the_linear_layer(function: Callable[
     assert found["fc"][1] == found["conv"][0]
 
 
+def test_flattened_maps_give_each_channel_its_pixels() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.PReLU(4), nn.Flatten(), nn.BatchNorm1d(256), nn.PReLU(), nn.Linear(256, 2)
+    )
+    places = {one.path: one for one in Channels(model).layers}
+    assert {path: one.each for path, one in places.items()} == {"0": 1, "1": 1, "3": 64, "5": 64}
+    group = places["0"].rows
+    assert (places["1"].rows, places["3"].rows, places["5"].columns) == (group, group, group)
+    sizes = {group: 6, places["0"].columns: 3, places["5"].rows: 2}
+    assert {path: one.shape(sizes) for path, one in places.items()} == {
+        "0": (6, 3),
+        "1": (6, None),
+        "3": (384, None),
+        "5": (2, 384),
+    }
+
+
 @pytest.mark.parametrize(
     ("function", "features", "message"),
     [
         (lambda self, x: torch.cat((x, x), 1).mean((2, 3)), 8, "its forward: .*followed through 'cat'"),
-        (lambda self, x: x.flatten(1), 256, r"module 'fc' \(Linear\): it takes 256 features, of 4 channels"),
+        (lambda self, x: x.flatten(1)[:, :-1], 255, "followed through 'getitem'"),
+        (lambda self, x: nn.functional.pad(x, (1, 1)).flatten(1), 255, "'fc' .*: it takes 255 features, of 4 channels"),
+        (lambda self, x: self.fc(x.flatten(1)), 256, "'fc' .*: it gets maps of 64 and of 128 pixels, flattened"),
         (lambda self, x: x.view(x.size(0), 2, 2, 8, 8).mean((3, 4)), 4, "followed through 'view'"),
         (lambda self, x: x.view(x.size(0), x.size(1), -1).mean(-1), 4, "followed through 'view'"),
         (lambda self, x: x.view(x.size(0), x.size(2), -1).mean(-1), 8, "followed through 'view'"),
@@ -132,7 +151,6 @@ def test_what_cannot_be_followed_is_one_error_with_the_place(
         (nn.ConvTranspose2d(4, 4, 1), r"module '1' \(ConvTranspose2d\): transposed"),
         (nn.GroupNorm(2, 4), r"module '1' \(GroupNorm\): its channels cannot be followed"),
         (nn.ChannelShuffle(2), r"module '1' \(ChannelShuffle\): its channels cannot be followed"),
-        (nn.PReLU(4), r"module '1' \(PReLU\): its channels cannot be followed"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), r"module '1' .*modules of its own"),
         (nn.utils.spectral_norm(nn.Conv2d(4, 4, 1)), r"module '1' .*it has a tensor 'weight_orig'"),
     ],

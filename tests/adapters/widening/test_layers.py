@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from limbeck.adapters.widening.channels import Layer
 from limbeck.adapters.widening.layers import Active, Sliced, cut, wider
 
 
@@ -53,7 +54,7 @@ def test_an_ordinary_convolution_takes_a_corner(shape: tuple[int, int]) -> None:
     rows, columns = shape
     wide = nn.Conv2d(5, 4, 3, stride=2, padding=1)
     x = torch.randn(2, columns, 8, 8)
-    sliced = Sliced(wide, Active({0: rows, 1: columns}), 0, 1)
+    sliced = Sliced(wide, Active({0: rows, 1: columns}), Layer("", 0, 1))
     expected = F.conv2d(x, wide.weight[:rows, :columns], wide.bias[:rows], stride=2, padding=1)
     assert torch.equal(sliced(x), expected)
     assert wide.weight.shape == (4, 5, 3, 3)  # as before
@@ -62,7 +63,7 @@ def test_an_ordinary_convolution_takes_a_corner(shape: tuple[int, int]) -> None:
 def test_a_depthwise_convolution_has_as_many_groups_as_active_channels() -> None:
     wide = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False)
     x = torch.randn(2, 4, 5, 5)
-    sliced = Sliced(wide, Active({0: 4}), 0, None)
+    sliced = Sliced(wide, Active({0: 4}), Layer("", 0, None))
     assert torch.equal(sliced(x), F.conv2d(x, wide.weight[:4], padding=1, groups=4))
     assert wide.groups == 6
 
@@ -70,13 +71,38 @@ def test_a_depthwise_convolution_has_as_many_groups_as_active_channels() -> None
 def test_a_linear_layer_takes_columns() -> None:
     wide = nn.Linear(6, 3)
     x = torch.randn(2, 4)
-    assert torch.equal(Sliced(wide, Active({0: 3, 1: 4}), 0, 1)(x), F.linear(x, wide.weight[:, :4], wide.bias))
+    assert torch.equal(
+        Sliced(wide, Active({0: 3, 1: 4}), Layer("", 0, 1))(x), F.linear(x, wide.weight[:, :4], wide.bias)
+    )
+
+
+def test_of_flattened_maps_a_channel_is_as_many_features_as_it_has_pixels() -> None:
+    linear, norm = nn.Linear(12, 3), nn.BatchNorm1d(12).eval()
+    active, maps = Active({0: 3, 1: 2}), torch.randn(2, 2, 1, 4)
+    x = maps.flatten(1)
+    assert torch.equal(Sliced(linear, active, Layer("", 0, 1, 4))(x), F.linear(x, linear.weight[:, :8], linear.bias))
+    nn.init.uniform_(norm.weight)
+    assert torch.equal(
+        Sliced(norm, active, Layer("", 1, None, 4))(x),
+        F.batch_norm(x, norm.running_mean[:8], norm.running_var[:8], norm.weight[:8], norm.bias[:8]),
+    )
+
+
+def test_slopes_of_channels() -> None:
+    given = nn.PReLU(2)
+    with torch.no_grad():
+        given.weight.copy_(torch.tensor([0.1, 0.5]))
+    wide = wider(given, 5, None)
+    assert wide.num_parameters == 5
+    torch.testing.assert_close(wide.weight, torch.tensor([0.1, 0.5, 0.3, 0.3, 0.3]))
+    x = -torch.ones(1, 2, 1, 1)
+    assert torch.equal(Sliced(wide, Active({0: 2}), Layer("", 0, None))(x), given(x))
 
 
 def test_batch_norm_moves_the_running_statistics_of_active_channels_only() -> None:
     wide, narrow = nn.BatchNorm2d(5), nn.BatchNorm2d(3)
     x = torch.randn(4, 3, 2, 2) + 1
-    assert torch.equal(Sliced(wide, Active({0: 3}), 0, None)(x), narrow(x))
+    assert torch.equal(Sliced(wide, Active({0: 3}), Layer("", 0, None))(x), narrow(x))
     assert torch.equal(wide.running_mean, torch.cat((narrow.running_mean, torch.zeros(2))))
     assert torch.equal(wide.running_var, torch.cat((narrow.running_var, torch.ones(2))))
     assert wide.num_batches_tracked.item() == 1
@@ -90,12 +116,12 @@ def test_a_subclass_runs_its_own_code() -> None:
     wide = Doubling(2, 4, 1)
     x = torch.randn(1, 2, 3, 3)
     expected = F.conv2d(x, 2 * wide.weight[:3], wide.bias[:3])
-    assert torch.equal(Sliced(wide, Active({0: 3, 1: 2}), 0, 1)(x), expected)
+    assert torch.equal(Sliced(wide, Active({0: 3, 1: 2}), Layer("", 0, 1))(x), expected)
 
 
 def test_gradient_reaches_the_active_corner_and_is_zero_elsewhere() -> None:
     wide = nn.Conv2d(3, 4, 1)
-    Sliced(wide, Active({0: 2, 1: 2}), 0, 1)(torch.randn(2, 2, 3, 3)).square().sum().backward()
+    Sliced(wide, Active({0: 2, 1: 2}), Layer("", 0, 1))(torch.randn(2, 2, 3, 3)).square().sum().backward()
     assert wide.weight.grad is not None
     assert wide.weight.grad[:2, :2].all()
     assert wide.weight.grad.count_nonzero() == 4
@@ -103,7 +129,7 @@ def test_gradient_reaches_the_active_corner_and_is_zero_elsewhere() -> None:
 
 def test_an_error_in_the_layer_leaves_it_whole() -> None:
     wide = nn.Conv2d(3, 4, 1)
-    sliced = Sliced(wide, Active({0: 2, 1: 2}), 0, 1)
+    sliced = Sliced(wide, Active({0: 2, 1: 2}), Layer("", 0, 1))
     with pytest.raises(RuntimeError):
         sliced(torch.randn(2, 3, 3, 3))
     assert wide.weight.shape == (4, 3, 1, 1)

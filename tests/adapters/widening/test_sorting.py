@@ -70,6 +70,22 @@ def test_the_columns_of_the_projection_are_in_order_and_so_are_those_of_the_gate
     assert torch.equal(project.detach(), before[:, norms.argsort(descending=True)])
 
 
+def test_the_function_stays_where_the_channels_of_a_block_are_flattened() -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1), nn.PReLU(8), nn.Conv2d(8, 8, 3, groups=8)),
+        *(nn.Flatten(), nn.BatchNorm1d(8 * 36), nn.Linear(8 * 36, 2)),
+    )
+    student, wide = (view.double() for view in views(model))
+    images = colour_batch(4, side=8)[0].double()
+    before, inside = wide(images), student(images)
+    sort_channels(student, in_place)
+    torch.testing.assert_close(wide(images), before)
+    assert (student(images) - inside).abs().max() > 1e-3
+    norms = student.get_submodule("6").layer.weight.detach().abs().unflatten(1, (-1, 36)).sum((0, 2))
+    assert len(norms) > 8
+    assert (norms.diff() <= 0).all()
+
+
 def test_only_what_is_inside_blocks_moves() -> None:
     student, _ = views(mobile_net())
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from random import Random
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.adapters.widening.layers import Sliced
 from limbeck.adapters.widening.supernet import plain, try_stretched, view_of, widen
@@ -53,6 +54,33 @@ def test_in_its_base_configuration_either_view_is_the_given_network_and_so_is_wh
     drawn = wide(images)
     assert drawn.shape == expected.shape
     assert not torch.allclose(drawn, expected)
+
+
+@pytest.mark.parametrize("view", [lambda x: x.flatten(1), lambda x: x.view(x.size(0), -1)])
+def test_lenet_with_its_flattened_maps(view: Callable[[Tensor], Tensor]) -> None:
+    class LeNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = nn.Sequential(
+                *(nn.Conv2d(3, 6, 5), nn.BatchNorm2d(6), nn.PReLU(6), nn.MaxPool2d(2)),
+                *(nn.Conv2d(6, 8, 5), nn.ReLU(), nn.MaxPool2d(2)),
+            )
+            self.rest = nn.Sequential(nn.BatchNorm1d(200), nn.Dropout(), nn.Linear(200, 12), nn.PReLU(12))
+            self.fc = nn.Linear(12, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.fc(self.rest(view(self.maps(images))))
+
+    model = stirred(LeNet()).eval()
+    student, wide = views(model)
+    images, _ = colour_batch(2)
+    expected = model(images)
+    assert torch.equal(student(images), expected)
+    assert digest(plain(student)) == digest(model)
+    view_of(wide).stretch(widths=WIDTHS, expands=EXPANDS)
+    try_stretched(wide, lambda network: network(images))
+    assert wide(images).shape == (2, 10)
+    assert wide.get_submodule("rest.0").layer.num_features == 25 * round(8 * max(WIDTHS))
 
 
 def test_the_given_network_is_left_alone() -> None:
@@ -210,5 +238,5 @@ def test_what_a_graph_does_not_tell_is_tried_before_training(how: str, message: 
     with pytest.raises(MethodError, match=message) if message else nullcontext():
         try_stretched(wide, lambda model: model(images))
     assert view_of(wide).sizes == sizes
-    assert wide.second.layer.weight.shape[0] == sizes[wide.second.rows] == round(4 * max(WIDTHS))
+    assert wide.second.layer.weight.shape[0] == sizes[wide.second.place.rows] == round(4 * max(WIDTHS))
     assert not any(module._forward_pre_hooks for module in wide.modules())

@@ -2,13 +2,14 @@
 
 A *group* is a set of channel axes that always have the same width. An ordinary convolution and a linear layer open a
 new group; depthwise convolution, BatchNorm, activation and pooling stay in theirs; a sum of two tensors, or their
-product, makes one group of two. Images and logits are groups whose width is fixed.
+product, makes one group of two. Images and logits are groups whose width is fixed. A map that is flattened gives each
+channel as many features as it has pixels, one channel after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import fx, nn
@@ -29,12 +30,29 @@ class Layer:
     Args:
         path: of the module.
         rows: group along the first axis of all of its tensors: the outputs.
-        columns: group along the second axis of its weight: the inputs; absent of BatchNorm and depthwise convolutions.
+        columns: group along the second axis of its weight: the inputs; absent of what treats each channel by itself
+            (BatchNorm, depthwise convolutions, PReLU).
+        each: entries that a channel of its input has along that axis: the pixels of a flattened map, else 1.
     """
 
     path: str
     rows: int
     columns: int | None
+    each: int = 1
+
+    def shape(self, sizes: Mapping[int, int]) -> tuple[int, int | None]:
+        """The lengths of the first axis and of the second, where that is one of channels.
+
+        Args:
+            sizes: group -> number of channels.
+        """
+        rows = sizes[self.rows]
+        return (rows * self.each, None) if self.columns is None else (rows, sizes[self.columns] * self.each)
+
+    def axes(self, group: int) -> list[tuple[int, int]]:
+        """The axes of a group's channels, each with the entries that a channel has along it."""
+        found = [(0, self.each if self.columns is None else 1)] if self.rows == group else []
+        return [*found, (1, self.each)] if self.columns == group else found
 
 
 class Channels:
@@ -70,7 +88,7 @@ class Channels:
         """All layers with weights, in the order in which they run."""
         root = self._root
         return [
-            Layer(one.path, root(one.rows), None if one.columns is None else root(one.columns))
+            replace(one, rows=root(one.rows), columns=None if one.columns is None else root(one.columns))
             for one in self._layers.values()
         ]
 
@@ -128,9 +146,11 @@ class Channels:
         if isinstance(module, _ConvNd):
             return self._convolution(node, module, group)
         if isinstance(module, nn.Linear):
-            return self._linear(node, module, group)
+            return self._opens(node, group, module.in_features, module.out_features)
         if isinstance(module, _BatchNorm):
-            return self._layer(node, group, None, module.num_features)
+            return self._alone(node, group, module.num_features)
+        if isinstance(module, nn.PReLU) and module.num_parameters > 1:
+            return self._alone(node, group, module.num_parameters)
         if not keeps(node, module):
             raise self._refused(node, "its channels cannot be followed")
         return group
@@ -155,23 +175,35 @@ class Channels:
         if not conv.groups == conv.in_channels == conv.out_channels:
             raise self._refused(node, f"a convolution in {conv.groups} groups of several channels each")
         self.depthwise.add(str(node.target))
-        return self._layer(node, group, None, conv.in_channels)
-
-    def _linear(self, node: fx.Node, linear: nn.Linear, group: int) -> int:
-        size = self.size(group)
-        if size is not None and linear.in_features != size:
-            raise self._refused(node, f"it takes {linear.in_features} features, of {size} channels: maps are flattened")
-        return self._opens(node, group, linear.in_features, linear.out_features)
+        return self._alone(node, group, conv.in_channels)
 
     def _opens(self, node: fx.Node, group: int, inputs: int, outputs: int) -> int:
+        """A layer whose outputs are channels of their own."""
         known = self._layers.get(str(node.target))
         rows = self._new(outputs) if known is None else known.rows
-        self._size[self._root(group)] = inputs
-        return self._layer(node, rows, group, outputs)
+        each = self._each(node, group, inputs)
+        self._size[self._root(group)] = inputs // each
+        return self._layer(node, Layer(str(node.target), rows, group, each), outputs)
 
-    def _layer(self, node: fx.Node, rows: int, columns: int | None, size: int) -> int:
-        path = str(node.target)
-        known = self._layers.setdefault(path, Layer(path, rows, columns))
+    def _alone(self, node: fx.Node, group: int, features: int) -> int:
+        """A layer that treats each channel by itself."""
+        each = self._each(node, group, features)
+        return self._layer(node, Layer(str(node.target), group, None, each), features // each)
+
+    def _each(self, node: fx.Node, group: int, features: int) -> int:
+        """Entries per channel among the features that a layer takes."""
+        size = self.size(group)
+        if size is None or features == size:
+            return 1
+        if features % size:
+            raise self._refused(node, f"it takes {features} features, of {size} channels")
+        return features // size
+
+    def _layer(self, node: fx.Node, layer: Layer, size: int) -> int:
+        rows, columns = layer.rows, layer.columns
+        known = self._layers.setdefault(layer.path, layer)
+        if known.each != layer.each:
+            raise self._refused(node, f"it gets maps of {known.each} and of {layer.each} pixels, flattened")
         if columns is not None and known.columns is not None:
             self._join(node, (columns, known.columns))
         joined = self._join(node, (rows, known.rows))

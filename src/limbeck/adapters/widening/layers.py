@@ -1,7 +1,8 @@
 """Layers that run on the first channels of wider weights.
 
 A convolution or a linear layer takes W[:out, :in] and bias[:out]; a depthwise convolution W[:c] and bias[:c], in c
-groups; BatchNorm the first c of weight, bias, running mean and running variance.
+groups; BatchNorm the first c of weight, bias, running mean and running variance; PReLU the first c slopes. Of a
+flattened map with p pixels, "the first c" are the first c · p.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from limbeck.adapters.widening.channels import Layer
+
 _BEGIN = {"weight": 1.0, "running_var": 1.0}
 """First values of additional channels in vectors; 0 in all others."""
 
@@ -22,29 +25,30 @@ def wider(layer: nn.Module, rows: int, columns: int | None) -> nn.Module:
 
     Additional weights are drawn from a normal distribution with the standard deviation of the layer's own, so that no
     channel begins larger than another; on the CPU, so that a seed gives the same ones for every device. Additional
-    biases are zero and additional BatchNorm channels change nothing.
+    biases are zero, additional BatchNorm channels change nothing, and additional slopes are the mean of the layer's.
 
     Args:
-        layer: a convolution, BatchNorm or linear layer.
+        layer: a convolution, linear layer, BatchNorm or PReLU.
         rows: outputs, at least the layer's.
-        columns: inputs, at least the layer's; absent of BatchNorm and depthwise convolutions.
+        columns: inputs, at least the layer's; absent of what treats each channel by itself.
     """
     made = copy.deepcopy(layer)
     for name, given in list(made.named_parameters(recurse=False)):
-        wide = _extended(name, given.detach(), rows, columns)
+        begin = float(given.detach().mean()) if isinstance(layer, nn.PReLU) else _BEGIN.get(name, 0.0)
+        wide = _extended(given.detach(), begin, rows, columns)
         made.register_parameter(name, nn.Parameter(wide, given.requires_grad))
     for name, buffer in made._buffers.items():
         if buffer is not None and buffer.ndim:
-            made._buffers[name] = _extended(name, buffer, rows, columns)
+            made._buffers[name] = _extended(buffer, _BEGIN.get(name, 0.0), rows, columns)
     _state(made, rows, columns)
     return made
 
 
-def _extended(name: str, given: Tensor, rows: int, columns: int | None) -> Tensor:
+def _extended(given: Tensor, begin: float, rows: int, columns: int | None) -> Tensor:
     shape = [rows, *given.shape[1:]]
     if given.ndim > 1 and columns is not None:
         shape[1] = columns
-    wide = torch.full(shape, _BEGIN.get(name, 0.0), dtype=given.dtype)
+    wide = torch.full(shape, begin, dtype=given.dtype)
     if given.ndim > 1:
         wide.normal_(std=float(given.std(correction=0)))
     wide = wide.to(given.device)
@@ -59,6 +63,8 @@ def _state(layer: nn.Module, rows: int, columns: int | None) -> None:
         layer.groups = rows if columns is None else 1
     elif isinstance(layer, _BatchNorm):
         layer.num_features = rows
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = rows
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = rows, columns or layer.in_features
 
@@ -95,13 +101,12 @@ class Sliced(nn.Module):
     Args:
         layer: wide.
         active: the widths of this view.
-        rows: the group of its outputs.
-        columns: the group of its inputs; absent of BatchNorm and depthwise convolutions.
+        place: the groups of its channels.
     """
 
-    def __init__(self, layer: nn.Module, active: Active, rows: int, columns: int | None) -> None:
+    def __init__(self, layer: nn.Module, active: Active, place: Layer) -> None:
         super().__init__()
-        self.layer, self.active, self.rows, self.columns = layer, active, rows, columns
+        self.layer, self.active, self.place = layer, active, place
 
     def tensors(self, sizes: dict[int, int]) -> dict[str, Tensor]:
         """The layer's parameters and buffers by name, at given widths; they share the memory of the wide ones.
@@ -109,7 +114,7 @@ class Sliced(nn.Module):
         Args:
             sizes: group -> number of channels.
         """
-        rows, columns = sizes[self.rows], None if self.columns is None else sizes[self.columns]
+        rows, columns = self.place.shape(sizes)
         own = {**self.layer._parameters, **self.layer._buffers}
         return {name: cut(tensor, rows, columns) for name, tensor in own.items() if tensor is not None}
 
@@ -120,8 +125,8 @@ class Sliced(nn.Module):
         # The layer's own code must see the slices, whichever subclass it is; `functional_call` does the same slower.
         layer.__dict__["_parameters"] = {name: cuts.get(name) for name in parameters}
         layer.__dict__["_buffers"] = {name: cuts.get(name) for name in buffers}
-        if groups is not None and self.columns is None:
-            layer.__dict__["groups"] = self.active.sizes[self.rows]
+        if groups is not None and self.place.columns is None:
+            layer.__dict__["groups"] = self.active.sizes[self.place.rows]
         try:
             return layer(x)
         finally:

@@ -66,7 +66,7 @@ def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
     """
     if module is not None:
         if isinstance(module, nn.PReLU):
-            return module.num_parameters == 1
+            return module.num_parameters == 1  # a slope per channel is a layer with weights
         if isinstance(module, nn.Flatten):
             return (module.start_dim, module.end_dim) == (1, -1)
         return isinstance(module, _SAME_MODULES)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.adapters.widening.kinds import Follows
+from limbeck.adapters.widening.layers import Sliced
 from limbeck.adapters.widening.supernet import view_of
 
 Reorder = Callable[[Tensor, int, Tensor], None]
@@ -27,18 +28,21 @@ def sort_channels(model: nn.Module, reorder: Reorder) -> None:
     view = view_of(model)
     layers, reductions = view.sliced(model), view.plan.numbers(Follows.REDUCTION)
     for group in (*view.plan.numbers(Follows.EXPAND), *reductions):
-        takes = [
-            one.layer.get_parameter("weight") for one in layers if one.columns == group and one.rows not in reductions
-        ]
-        order = torch.stack([_norms(weight) for weight in takes]).sum(0).argsort(descending=True, stable=True)
+        takes = [one for one in layers if one.place.columns == group and one.place.rows not in reductions]
+        order = torch.stack([_norms(one) for one in takes]).sum(0).argsort(descending=True, stable=True)
         for one in layers:
-            for tensor in (*one.layer.parameters(), *one.layer.buffers()):
-                if one.rows == group and tensor.ndim:
-                    reorder(tensor, 0, order)
-                if one.columns == group and tensor.ndim > 1:
-                    reorder(tensor, 1, order)
+            for axis, each in one.place.axes(group):
+                for tensor in (*one.layer.parameters(), *one.layer.buffers()):
+                    if tensor.ndim > axis:
+                        reorder(tensor, axis, _entries(order, each))
 
 
-def _norms(weight: Tensor) -> Tensor:
-    """[rows columns …] to [columns]."""
-    return weight.detach().abs().flatten(2).sum((0, 2)) if weight.ndim > 2 else weight.detach().abs().sum(0)
+def _norms(layer: Sliced) -> Tensor:
+    """Of the weights by the channel that they take, [channels]."""
+    weight = layer.layer.get_parameter("weight").detach().abs()
+    return weight.unflatten(1, (-1, layer.place.each)).transpose(0, 1).flatten(1).sum(1)
+
+
+def _entries(order: Tensor, each: int) -> Tensor:
+    """The order of entries of which each channel has several, one after the other."""
+    return (order[:, None] * each + torch.arange(each, device=order.device)).flatten()

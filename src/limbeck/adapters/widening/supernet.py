@@ -77,9 +77,9 @@ def widen(model: nn.Module, *, widths: Sequence[float], expands: Sequence[float]
     shared: dict[int, object] = {}
     for one in plan.layers:
         given = inner(student).get_submodule(one.path)
-        layer = wider(given, largest[one.rows], None if one.columns is None else largest[one.columns])
+        layer = wider(given, *one.shape(largest))
         shared[id(layer)] = layer
-        _replace(inner(student), given, Sliced(layer, view, one.rows, one.columns))
+        _replace(inner(student), given, Sliced(layer, view, one))
     # Layers found in the memo of a deep copy are not copied: the copy shares them.
     wide = copy.deepcopy(student, {**shared, id(view): View(plan, view.template)})
     return student, wide

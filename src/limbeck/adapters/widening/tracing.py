@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from limbeck.core.errors import MethodError
 
-LAYERS = (_ConvNd, _BatchNorm, nn.Linear)
+LAYERS = (_ConvNd, _BatchNorm, nn.Linear, nn.PReLU)
 """What holds weights, subclasses included: their code runs as it is, on slices of the weights."""
 
 
