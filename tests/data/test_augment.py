@@ -94,6 +94,15 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     assert torch.equal(torch.cat(alone), whole)
 
 
+@pytest.mark.parametrize("name", ["shift", "crop", "cutout"])
+def test_more_pixels_than_a_side_has_are_refused(name: str) -> None:
+    part = little_part()
+    side = min(part.pixels.shape[2:])
+    augmented(part.pixels, part.ids, augment=Augment(**{name: side}), seed=0, epoch=0)
+    with pytest.raises(DataError, match=rf"{name} {side + 1} is more than the side of an image .*data.augment.{name}"):
+        augmented(part.pixels, part.ids, augment=Augment(**{name: side + 1}), seed=0, epoch=0)
+
+
 def test_reflection_needs_a_larger_image() -> None:
     part = little_part(side=4)
     with pytest.raises(DataError, match="smaller than each side"):

@@ -85,8 +85,9 @@ def augmented(
         transforms: `augment.transforms`, built by `transforms.built`.
 
     Raises:
-        DataError: a reflected crop as large as the image, or transforms that change the image's shape.
+        DataError: pixels to move or to blacken beyond the size of the image, or transforms that change its shape.
     """
+    _check_size(augment, height=pixels.shape[2], width=pixels.shape[3])
     reach = augment.shift or augment.crop
     bits = random_bits(ids, seed=seed, purpose=GEOMETRY, epoch=epoch, draws=5)
     if reach or augment.flip:
@@ -100,6 +101,15 @@ def augmented(
         rows, columns = below(bits[:, 3], pixels.shape[2]), below(bits[:, 4], pixels.shape[3])
         pixels = pixels.masked_fill(_hole(pixels, rows, columns, side=augment.cutout), 0)
     return pixels
+
+
+def _check_size(augment: Augment, *, height: int, width: int) -> None:
+    for name in ("shift", "crop", "cutout"):
+        if getattr(augment, name) > min(height, width):
+            raise DataError(
+                f"{name} {getattr(augment, name)} is more than the side of an image of {height}x{width}; lower "
+                f"data.augment.{name}"
+            )
 
 
 def _padded(pixels: UInt8[Tensor, "b c h w"], by: int, *, reflect: bool) -> UInt8[Tensor, "b c hp wp"]:
