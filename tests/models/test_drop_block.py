@@ -99,11 +99,14 @@ def test_a_quarter_of_the_share_before_the_last_resolution() -> None:
 
 # The networks that have it.
 
-NETWORKS = ("resnet20", "wrn_16_1", "mobilenetv2")
+NETWORKS = ("resnet20", "wrn_16_1", "mobilenetv2", "mobilenetv2_tiny", "mcunet", "mobilenetv3_w035")
 STAGES = {
     "resnet20": ("layer1", "layer2", "layer3"),
     "wrn_16_1": ("layer1", "layer2", "layer3"),
     "mobilenetv2": ("layer3", "layer4", "layer6"),
+    "mobilenetv2_tiny": ("layer3", "layer4", "layer6"),
+    "mcunet": ("layer3", "layer4", "layer6"),
+    "mobilenetv3_w035": ("layer3", "layer4", "layer6"),
 }
 """The last one without squares, the first with some, the first with all."""
 

@@ -14,7 +14,7 @@ Modules, as feature taps name them: `stem`, `layer1` … (stages of inverted res
 (1x1 convolution, except in mcunet), `pool` ([b, c]), `head` (mobilenetv3 only), `fc`.
 
 Differs from the papers: weights of convolutions are drawn as torch does it, `kaiming_uniform_(a=√5)`, which NetAug's
-authors recommend for wide blocks; no dropout unless asked for.
+authors recommend for wide blocks; no dropout and no DropBlock unless asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated
 
 from jaxtyping import Float
@@ -29,13 +30,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck.models.drop_block import NOTHING, SIDE, DropBlock, last_two
 from limbeck.models.layers import Positive, Share, global_pool, small_normal_
 
 StemStride = Annotated[int, Field(ge=1, le=2)]
 
 
 def mobilenetv2_w035(
-    *, classes: Positive, channels: Positive = 3, stem_stride: StemStride = 1, dropout: Share = 0.0
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    stem_stride: StemStride = 1,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
 ) -> MobileNet:
     """0.52 M parameters for 100 classes, 1.68 M for 1000.
 
@@ -44,29 +52,54 @@ def mobilenetv2_w035(
         channels: of the image.
         stem_stride: 1 for images of 32 to 64 pixels, 2 for larger ones.
         dropout: share of the features dropped before the classifier.
+        drop_block: share of the features dropped in squares in the last resolution, a quarter of it in the one before;
+            see `limbeck.models.drop_block`.
+        block_side: side of these squares.
     """
-    return MobileNet(_mobilenetv2(0.35), 16, nn.ReLU6, 1280, 0, classes, channels, stem_stride, dropout)
+    drops = last_two(drop_block, block_side)
+    return MobileNet(_mobilenetv2(0.35), 16, nn.ReLU6, 1280, 0, classes, channels, stem_stride, dropout, drops)
 
 
 def mobilenetv2_tiny(
-    *, classes: Positive, channels: Positive = 3, stem_stride: StemStride = 1, dropout: Share = 0.0
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    stem_stride: StemStride = 1,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
 ) -> MobileNet:
     """0.35 M parameters for 100 classes, 0.75 M for 1000; arguments as of `mobilenetv2_w035`."""
-    return MobileNet(_mobilenetv2(0.35), 16, nn.ReLU6, 448, 0, classes, channels, stem_stride, dropout)
+    drops = last_two(drop_block, block_side)
+    return MobileNet(_mobilenetv2(0.35), 16, nn.ReLU6, 448, 0, classes, channels, stem_stride, dropout, drops)
 
 
 def mcunet(
-    *, classes: Positive, channels: Positive = 3, stem_stride: StemStride = 1, dropout: Share = 0.0
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    stem_stride: StemStride = 1,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
 ) -> MobileNet:
     """0.59 M parameters for 100 classes, 0.74 M for 1000; arguments as of `mobilenetv2_w035`."""
-    return MobileNet(_mcunet(), 16, nn.ReLU6, 0, 0, classes, channels, stem_stride, dropout)
+    drops = last_two(drop_block, block_side)
+    return MobileNet(_mcunet(), 16, nn.ReLU6, 0, 0, classes, channels, stem_stride, dropout, drops)
 
 
 def mobilenetv3_w035(
-    *, classes: Positive, channels: Positive = 3, stem_stride: StemStride = 1, dropout: Share = 0.0
+    *,
+    classes: Positive,
+    channels: Positive = 3,
+    stem_stride: StemStride = 1,
+    dropout: Share = 0.0,
+    drop_block: Share = 0.0,
+    block_side: Positive = SIDE,
 ) -> MobileNet:
     """0.96 M parameters for 100 classes, 2.11 M for 1000; arguments as of `mobilenetv2_w035`."""
-    return MobileNet(_mobilenetv3(0.35), 8, nn.Hardswish, 336, 1280, classes, channels, stem_stride, dropout)
+    drops = last_two(drop_block, block_side)
+    return MobileNet(_mobilenetv3(0.35), 8, nn.Hardswish, 336, 1280, classes, channels, stem_stride, dropout, drops)
 
 
 @dataclass(frozen=True)
@@ -105,6 +138,7 @@ class MobileNet(nn.Module):
         channels: of the image.
         stem_stride: of the stem.
         dropout: share of the features dropped before the classifier.
+        drops: what drops squares in the resolution before the last, and in the last.
     """
 
     def __init__(
@@ -118,15 +152,16 @@ class MobileNet(nn.Module):
         channels: int,
         stem_stride: int,
         dropout: float,
+        drops: tuple[DropBlock, DropBlock] = (NOTHING, NOTHING),
     ) -> None:
         super().__init__()
         self.stem = _conv(channels, stem, activation, kernel=3, stride=stem_stride)
         self._names = [f"layer{number}" for number in range(1, len(stages) + 1)]
         inputs = stem
-        for name, blocks in zip(self._names, stages, strict=True):
+        for name, blocks, drop in zip(self._names, stages, _drops(stages, drops), strict=True):
             stage = nn.Sequential()
             for block in blocks:
-                stage.append(InvertedResidual(inputs, block))
+                stage.append(InvertedResidual(inputs, block, drop))
                 inputs = block.outputs
             self.add_module(name, stage)
         self.last = _conv(inputs, last, activation) if last else nn.Identity()
@@ -152,12 +187,15 @@ class InvertedResidual(nn.Module):
     Args:
         inputs: channels that come in.
         block: what the block looks like.
+        drop: drops squares after each convolution and on the shortcut.
     """
 
-    def __init__(self, inputs: int, block: Block) -> None:
+    def __init__(self, inputs: int, block: Block, drop: DropBlock = NOTHING) -> None:
         super().__init__()
+        self._drop = drop
         inside = block.inside or inputs
-        self.expand = _conv(inputs, inside, block.activation) if block.inside else nn.Identity()
+        self._expands = block.inside > 0
+        self.expand = _conv(inputs, inside, block.activation) if self._expands else nn.Identity()
         self.depthwise = _conv(
             inside, inside, block.activation, kernel=block.kernel, stride=block.stride, groups=inside
         )
@@ -167,8 +205,13 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
         """The block's output: linear, not activated."""
-        y = self.project(self.squeeze(self.depthwise(self.expand(x))))
-        return x + y if self.shortcut else y
+        y = self._dropped(self.expand(x)) if self._expands else x
+        y = self._dropped(self.depthwise(y))
+        y = self._dropped(self.project(self.squeeze(y)))
+        return self._dropped(x) + y if self.shortcut else y
+
+    def _dropped(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self._drop(x, training=self.training)
 
 
 class SqueezeExcite(nn.Module):
@@ -204,6 +247,13 @@ def _conv(
     conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     parts: dict[str, nn.Module] = {"conv": conv, "bn": nn.BatchNorm2d(outputs)}
     return nn.Sequential(OrderedDict(parts if activation is None else {**parts, "act": activation()}))
+
+
+def _drops(stages: Sequence[Sequence[Block]], drops: tuple[DropBlock, DropBlock]) -> list[DropBlock]:
+    """What drops squares in each stage: those after the last halving of the maps are of the last resolution."""
+    halvings = list(accumulate(max(block.stride for block in blocks) - 1 for blocks in stages))
+    before, end = drops
+    return [{0: end, 1: before}.get(halvings[-1] - one, NOTHING) for one in halvings]
 
 
 def _rounded(number: float) -> int:
