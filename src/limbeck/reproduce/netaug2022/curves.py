@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONGER = 5
-"""Times as many epochs of the control: a step of the tiny network inside wider ones costs about 5 times the
-operations of one of its own: 1 and the wide pass, in the mean 6 while widths are drawn and 1.8 afterwards."""
+"""Times as many epochs: a step of the tiny network inside wider ones costs about 5 times the operations of one of its
+own: 1 and the wide pass, in the mean 6 while widths are drawn and 1.8 afterwards."""
+CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-longer": "tiny", "large": "large"}
+"""Network of each pair of trainings, alone and as a part of wider ones."""
 WAYS: Mapping[str, Any] = {"plain": "supervised", "netaug": {"name": "netaug", "calibrate": 2000}}
+_STYLES = {"tiny": "-", "tiny-longer": ":", "large": "--"}
 Curve = list[tuple[float, float]]
 Curves = Mapping[str, Sequence[Curve]]
 PUBLISHED = {("tiny", "plain"): "51.7 %", ("tiny", "netaug"): "53.3 %"}
@@ -30,7 +33,7 @@ PUBLISHED = {("tiny", "plain"): "51.7 %", ("tiny", "netaug"): "53.3 %"}
 
 @dataclass(frozen=True)
 class NetAug2022:
-    """Two networks, each alone and as a part of wider ones; and the tiny one alone for longer."""
+    """Two networks, each alone and as a part of wider ones; and the tiny one in both ways for longer."""
 
     title: str = (
         "As a part of wider networks a tiny one becomes better; a large one knows its training images better only."
@@ -41,20 +44,21 @@ class NetAug2022:
         """Each network in each way, once per seed."""
         size = size_of(scale)
         data = hundred(size, AUGMENT)
-        longer = recipe("tiny-longer", data, NETWORKS["tiny"], size)
-        longer["train"]["length"] = f"{LONGER * size.epochs} epochs"
+        longer = replace(size, epochs=LONGER * size.epochs)
         return [
-            *(
-                Asked(f"{network}-{way}", recipe(f"{network}-{way}", data, NETWORKS[network], size, method=method))
-                for network in NETWORKS
-                for way, method in WAYS.items()
-            ),
-            Asked("tiny-longer", longer),
+            Asked(
+                f"{case}-{way}",
+                recipe(
+                    f"{case}-{way}", data, NETWORKS[network], longer if case.endswith("longer") else size, method=method
+                ),
+            )
+            for case, network in CASES.items()
+            for way, method in WAYS.items()
         ]
 
     def judge(self, done: Done, scale: Scale) -> Outcome:
         """Accuracies on training and test images."""
-        labels = [*(f"{network}-{way}" for network in NETWORKS for way in WAYS), "tiny-longer"]
+        labels = [f"{case}-{way}" for case in CASES for way in WAYS]
         return Found(
             errors={label: Errors.of(done.of(label)) for label in labels},
             trained={label: training_accuracy(done.of(label)) for label in labels},
@@ -84,25 +88,28 @@ class Found:
         errors = self.errors
         lines = [
             Line(
-                f"{NAMES[network]}, {'as a part of wider ones' if way == 'netaug' else 'alone'}: test accuracy; on "
-                "training images",
-                PUBLISHED.get((network, way), "–"),
-                f"{shown(errors[f'{network}-{way}'])}, {fmean(self.trained[f'{network}-{way}']):.1%}",
+                f"{NAMES[network]}, {'as a part of wider ones' if way == 'netaug' else 'alone'}"
+                f"{f', {LONGER} times as long' if case != network else ''}: test accuracy; on training images",
+                PUBLISHED.get((case, way), "–"),
+                f"{shown(errors[f'{case}-{way}'])}, {fmean(self.trained[f'{case}-{way}']):.1%}",
             )
-            for network in NETWORKS
+            for case, network in CASES.items()
             for way in WAYS
         ]
-        longer = f"{shown(errors['tiny-longer'])}, {fmean(self.trained['tiny-longer']):.1%}"
-        lines.append(
-            Line(f"tiny network alone, {LONGER} times as long: test accuracy; on training images", "–", longer)
-        )
         claims = (
             better(errors["tiny-netaug"], errors["tiny-plain"], "The tiny network gains on test images"),
             self._trains_better("tiny"),
+            better(
+                errors["tiny-longer-netaug"],
+                errors["tiny-longer-plain"],
+                f"It gains on test images where both trainings are {LONGER} times as long",
+            ),
             self._trains_better("large"),
             better(errors["large-plain"], errors["large-netaug"], "The large network loses on test images"),
             better(
-                errors["tiny-netaug"], errors["tiny-longer"], "The tiny network gains more than from longer training"
+                errors["tiny-netaug"],
+                errors["tiny-longer-plain"],
+                "The tiny network gains more than from longer training",
             ),
         )
         said = (
@@ -110,8 +117,8 @@ class Found:
             "BatchNorm's statistics are estimated on training images before each evaluation, as published",
         )
         pictures = (
-            _picture("losses", "Training loss by epoch", "cross-entropy on training images", self.losses),
-            _picture("curves", "Held-out accuracy by epoch", "accuracy on held-out images", self.held_out),
+            _picture("losses", "Training loss", "cross-entropy on training images", self.losses),
+            _picture("curves", "Held-out accuracy", "accuracy on held-out images", self.held_out),
         )
         return Outcome(tuple(lines), claims, pictures, (*notes(scale), *said))
 
@@ -136,12 +143,17 @@ def _picture(name: str, title: str, what: str, curves: Curves) -> Picture:
     def draw(axes: Axes) -> None:
         for label, several in curves.items():
             colour = GOOD if label.endswith("netaug") else BAD
-            style = "-" if label.startswith("tiny") else "--"
+            style = _STYLES[label.rpartition("-")[0]]
             for points in several:
-                axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1)
-        axes.set(xlabel="epoch", ylabel=what)
+                epochs, values = zip(*points, strict=True)
+                shares = [100 * epoch / epochs[-1] for epoch in epochs]
+                axes.plot(shares, values, color=colour, linestyle=style, linewidth=1)
+        axes.set(xlabel="share of the training, %", ylabel=what)
 
-    caption = "Blue: as a part of wider networks. Orange: alone. Dashed: the large network."
+    caption = (
+        "Blue: as a part of wider networks. Orange: alone. Dashed: the large network; dotted: the tiny one, "
+        f"{LONGER} times as long."
+    )
     return Picture(name, title, caption, draw, width=420, height=290)
 
 
