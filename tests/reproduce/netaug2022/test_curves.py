@@ -17,8 +17,12 @@ from reproduce.verdicts import FULL, QUICK, drawn, held
 
 IMAGES = 5_000
 COUNTS = {
-    **{"tiny-plain": 3800, "tiny-netaug": 3600, "tiny-longer-plain": 3750, "tiny-longer-netaug": 3550},
-    **{"large-plain": 3300, "large-netaug": 3400},
+    "tiny-plain": 3800,
+    "tiny-netaug": 3600,
+    "tiny-longer-plain": 3750,
+    "tiny-longer-netaug": 3550,
+    "large-plain": 3300,
+    "large-netaug": 3400,
 }
 
 
@@ -49,7 +53,7 @@ def test_as_in_the_paper() -> None:
     ("changed", "fails"),
     [
         ({"tiny-plain": 3600}, 0),
-        ({"tiny-longer-netaug": 3740}, 2),
+        ({"tiny-longer-netaug": 3750}, 2),
         ({"large-netaug": 3303}, 4),  # worse, but not clearly
         ({"large-netaug": 3000}, 4),
         ({"tiny-longer-plain": 3590, "tiny-longer-netaug": 3400}, 5),
