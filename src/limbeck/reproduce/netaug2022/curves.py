@@ -12,7 +12,7 @@ from limbeck.report.drawing import BAD, GOOD
 from limbeck.reproduce.claims import better, shown
 from limbeck.reproduce.experiment import Claim, Line, Outcome, Picture, Scale
 from limbeck.reproduce.netaug2022.regularisers import training_accuracy
-from limbeck.reproduce.netaug2022.setting import AUGMENT, NAMES, NETWORKS, PAPER, hundred, notes, recipe, size_of
+from limbeck.reproduce.netaug2022.setting import AUGMENT, NAMES, NETWORKS, PAPER, Size, hundred, notes, recipe, size_of
 from limbeck.sweep.finished import Done, Finished
 from limbeck.sweep.planning import Asked
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 LONGER = 5
 """Times as many epochs: a step of the tiny network inside wider ones costs about 5 times the operations of one of its
 own: 1 and the wide pass, in the mean 6 while widths are drawn and 1.8 afterwards."""
-CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-longer": "tiny", "large": "large"}
+MORE = 5
+"""Times as many images: with few of them even a tiny network over-fits once it is trained for long."""
+CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-more": "tiny", "tiny-longer": "tiny", "large": "large"}
 """Network of each pair of trainings, alone and as a part of wider ones."""
 WAYS: Mapping[str, Any] = {"plain": "supervised", "netaug": {"name": "netaug", "calibrate": 2000}}
-_STYLES = {"tiny": "-", "tiny-longer": ":", "large": "--"}
+_CASES = {"tiny-more": f", {MORE} times as many images", "tiny-longer": f", {LONGER} times as long"}
+_STYLES = {"tiny": "-", "tiny-more": "-.", "tiny-longer": ":", "large": "--"}
 Curve = list[tuple[float, float]]
 Curves = Mapping[str, Sequence[Curve]]
 PUBLISHED = {("tiny", "plain"): "51.7 %", ("tiny", "netaug"): "53.3 %"}
@@ -33,7 +36,7 @@ PUBLISHED = {("tiny", "plain"): "51.7 %", ("tiny", "netaug"): "53.3 %"}
 
 @dataclass(frozen=True)
 class NetAug2022:
-    """Two networks, each alone and as a part of wider ones; and the tiny one in both ways for longer."""
+    """Two networks, each alone and as a part of wider ones; the tiny one also for longer, and on more images."""
 
     title: str = (
         "As a part of wider networks a tiny one becomes better; a large one knows its training images better only."
@@ -43,15 +46,12 @@ class NetAug2022:
     def runs(self, scale: Scale) -> Sequence[Asked]:
         """Each network in each way, once per seed."""
         size = size_of(scale)
-        data = hundred(size, AUGMENT)
-        longer = replace(size, epochs=LONGER * size.epochs)
+        sizes = {
+            "tiny-more": replace(size, images=MORE * size.images),
+            "tiny-longer": replace(size, epochs=LONGER * size.epochs),
+        }
         return [
-            Asked(
-                f"{case}-{way}",
-                recipe(
-                    f"{case}-{way}", data, NETWORKS[network], longer if case.endswith("longer") else size, method=method
-                ),
-            )
+            _asked(f"{case}-{way}", network, sizes.get(case, size), method)
             for case, network in CASES.items()
             for way, method in WAYS.items()
         ]
@@ -89,7 +89,7 @@ class Found:
         lines = [
             Line(
                 f"{NAMES[network]}, {'as a part of wider ones' if way == 'netaug' else 'alone'}"
-                f"{f', {LONGER} times as long' if case != network else ''}: test accuracy; on training images",
+                f"{_CASES.get(case, '')}: test accuracy; on training images",
                 PUBLISHED.get((case, way), "–"),
                 f"{shown(errors[f'{case}-{way}'])}, {fmean(self.trained[f'{case}-{way}']):.1%}",
             )
@@ -100,9 +100,9 @@ class Found:
             better(errors["tiny-netaug"], errors["tiny-plain"], "The tiny network gains on test images"),
             self._trains_better("tiny"),
             better(
-                errors["tiny-longer-netaug"],
-                errors["tiny-longer-plain"],
-                f"It gains on test images where both trainings are {LONGER} times as long",
+                errors["tiny-more-netaug"],
+                errors["tiny-more-plain"],
+                f"It gains on test images where there are {MORE} times as many images",
             ),
             self._trains_better("large"),
             better(errors["large-plain"], errors["large-netaug"], "The large network loses on test images"),
@@ -131,6 +131,10 @@ class Found:
         )
 
 
+def _asked(label: str, network: str, size: Size, method: Any) -> Asked:
+    return Asked(label, recipe(label, hundred(size, AUGMENT), NETWORKS[network], size, method=method))
+
+
 def _held_out(one: Finished) -> Curve:
     return [(line["epoch"], line["validation"]["accuracy"]) for line in one.curves if "validation" in line]
 
@@ -152,7 +156,7 @@ def _picture(name: str, title: str, what: str, curves: Curves) -> Picture:
 
     caption = (
         "Blue: as a part of wider networks. Orange: alone. Dashed: the large network; dotted: the tiny one, "
-        f"{LONGER} times as long."
+        f"{LONGER} times as long; dashes and dots: with {MORE} times as many images."
     )
     return Picture(name, title, caption, draw, width=420, height=290)
 
