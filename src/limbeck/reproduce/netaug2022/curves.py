@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGER = 5
 """Times as many epochs: a step of the tiny network inside wider ones costs about 5 times the operations of one of its
 own: 1 and the wide pass, in the mean 6 while widths are drawn and 1.8 afterwards."""
-MORE = 5
+MORE = 3
 """Times as many images: with few of them even a tiny network over-fits once it is trained for long."""
 CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-more": "tiny", "tiny-longer": "tiny", "large": "large"}
 """Network of each pair of trainings, alone and as a part of wider ones."""
