@@ -27,7 +27,7 @@ MORE = 3
 CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-more": "tiny", "tiny-longer": "tiny", "large": "large"}
 """Network of each pair of trainings, alone and as a part of wider ones."""
 WAYS: Mapping[str, Any] = {"plain": "supervised", "netaug": {"name": "netaug", "calibrate": 2000}}
-_CASES = {"tiny-more": f", {MORE} times as many images", "tiny-longer": f", {LONGER} times as long"}
+_TOLD = {"tiny-more": f", {MORE} times as many images", "tiny-longer": f", {LONGER} times as long"}
 _STYLES = {"tiny": "-", "tiny-more": "-.", "tiny-longer": ":", "large": "--"}
 Curve = list[tuple[float, float]]
 Curves = Mapping[str, Sequence[Curve]]
@@ -89,7 +89,7 @@ class Found:
         lines = [
             Line(
                 f"{NAMES[network]}, {'as a part of wider ones' if way == 'netaug' else 'alone'}"
-                f"{_CASES.get(case, '')}: test accuracy; on training images",
+                f"{_TOLD.get(case, '')}: test accuracy; on training images",
                 PUBLISHED.get((case, way), "–"),
                 f"{shown(errors[f'{case}-{way}'])}, {fmean(self.trained[f'{case}-{way}']):.1%}",
             )
@@ -115,6 +115,8 @@ class Found:
         said = (
             f"a step of network augmentation costs a second, wider pass; {LONGER} times as long alone costs as much",
             "BatchNorm's statistics are estimated on training images before each evaluation, as published",
+            f"the trainings with {MORE} times as many images, with their claim, and those of network augmentation for "
+            f"{LONGER} times as long were added after the others had shown no gain",
         )
         pictures = (
             _picture("losses", "Training loss", "cross-entropy on training images", self.losses),
