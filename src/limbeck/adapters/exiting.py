@@ -33,7 +33,8 @@ class Exiting(Method):
         at: modules after which heads stand; `auto` = the ends of all stages but the last.
         deepest: module that gives the deepest features; `auto` = the end of the last stage.
         delivers: what is evaluated and exported.
-        accuracy_drop: target of early exits: as fast as at most so many percentage points less accuracy allow.
+        accuracy_drop: target of early exits: as fast as at most so many percentage points less accuracy allow, with
+            twice the noise of the held-out samples added.
         cost: target of early exits: as accurate as this share of the network's operations allows.
     """
 

@@ -205,9 +205,15 @@ def shrinking() -> Iterator[None]:
 
 def modules_at(network: nn.Module, at: Sequence[str]) -> list[nn.Module]:
     """The modules at these paths of the network inside its bridge; raises TapError for a path that names none."""
-    found = dict(inner(network).named_modules())
-    for path in at:
-        if path not in found or not path:
-            hint = close(path, [name for name in found if name])
-            raise TapError(f"exit at {path!r}: not a module of {type(inner(network)).__name__}; {hint}")
-    return [found[path] for path in at]
+    own = inner(network)
+    return [_module_at(own, path) for path in at]
+
+
+def _module_at(own: nn.Module, path: str) -> nn.Module:
+    try:
+        if path:
+            return own.get_submodule(path)
+    except AttributeError:
+        pass
+    hint = close(path, [name for name, _ in own.named_modules() if name])
+    raise TapError(f"exit at {path!r}: not a module of {type(own).__name__}; {hint}")

@@ -60,7 +60,8 @@ class BYOT(Exiting):
         temperature: T, of both distributions.
         scaled_by_t2: whether the soft terms are multiplied by T².
         delivers: `network` = without heads; `ensemble` = mean of all logits; `early_exit` = leaves where it is sure.
-        accuracy_drop: target of early exits: as fast as at most so many percentage points less accuracy allow.
+        accuracy_drop: target of early exits: as fast as at most so many percentage points less accuracy allow, with
+            twice the noise of the held-out samples added.
         cost: target of early exits: as accurate as this share of the network's operations allows.
     """
 
