@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from contract.methods import Critic, Hint, Momentum, Peers, Ragged, Staged
+from limbeck.adapters.exit_head import ExitHead
+from limbeck.adapters.exits import Exits
 from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError, TapError
@@ -25,7 +27,7 @@ from limbeck.methods.netaug import NetAug
 from limbeck.methods.one import ONE
 from limbeck.methods.similarity_preserving import SimilarityPreserving
 from limbeck.tasks.classification import Classification
-from little import changed, conv_net, image_batch, steps_by_hand, values
+from little import CLASSES, changed, conv_net, image_batch, steps_by_hand, values
 
 
 def pair(**arguments: object) -> dict[str, nn.Module]:
@@ -355,3 +357,28 @@ def test_a_tap_that_never_runs_is_named() -> None:
     models = {"student": Partly(), "teacher": Partly()}
     with pytest.raises(TapError, match="'unused' is a module of the student, but does not run"):
         Distiller(method, Classification(), models, (torch.rand(2, 4), torch.zeros(2, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize(("method", "role", "what"), [(KD(), "student", "trained"), (Hint(), "teacher", "tapped")])
+def test_a_network_that_samples_leave_early_is_neither_trained_nor_tapped(method: Method, role: str, what: str) -> None:
+    networks = pair()
+    networks[role] = early(networks[role])
+    with pytest.raises(MethodError, match=f"'{role}' has early exits: .* so it cannot be {what}"):
+        distiller(method, networks)
+
+
+def test_a_network_that_samples_leave_early_can_teach_by_its_answers() -> None:
+    networks = pair()
+    plain = distiller(KD(), networks)
+    expected = {name: term.item() for name, term in plain(image_batch(4)).items()}
+    plain.close()
+    found = distiller(KD(), networks | {"teacher": early(networks["teacher"])})
+    terms = found(image_batch(4))
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected)  # its exits are closed
+    found.close()
+
+
+def early(network: nn.Module) -> Exits:
+    """With one exit, which is closed."""
+    width = network[0].out_channels
+    return Exits(network, [ExitHead((width, 4, 4), (width, 2, 2), classes=CLASSES)], at=["2"])

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from limbeck.adapters.exit_choice import choose_thresholds
-from limbeck.adapters.exit_thresholds import NEVER, Costs
+from limbeck.adapters.exit_thresholds import NEVER, Costs, confidence
 from limbeck.adapters.exits import Exits
 from limbeck.core.bridge import Bridge
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import DataError
+from limbeck.core.errors import DataError, ModelError
 from limbeck.data.batches import ImageBatch
 from limbeck.data.digits import Digits
 from limbeck.data.loader import Loader, evaluation_batches
@@ -23,6 +23,7 @@ from limbeck.evaluate.cost import flops
 from limbeck.evaluate.exits import (
     THRESHOLDS,
     ExitAnswers,
+    _Pool,
     exit_latencies,
     measure_exits,
     predict_exits,
@@ -133,10 +134,11 @@ def test_latencies_force_the_images_out_where_they_are_timed(exits: Exits) -> No
         for name, layer in zip(("1", "2", "3"), layers, strict=True)
     ]
     exit_latencies(exits, images, closed=[False, False], repeats=1)
-    assert "".join(ran).replace("123", "c").replace("12", "b").replace("1", "a") == "a" * 6 + "b" * 6 + "c" * 6
+    # the network, then each exit and the end, in six rounds
+    assert "".join(ran) == ("123" + "1" + "12" + "123") * 6
     ran.clear()
     exit_latencies(exits, images, closed=[True, False], repeats=1)
-    assert "".join(ran).replace("123", "c").replace("12", "b") == "b" * 12 + "c" * 6
+    assert "".join(ran) == ("123" + "12" + "12" + "123") * 6
     for handle in handles:
         handle.remove()
 
@@ -145,7 +147,8 @@ def by_hand() -> tuple[ExitAnswers, Costs]:
     """Two classes, one exit; four samples."""
     first = torch.tensor([[5.0, 0.0], [0.0, 5.0], [0.1, 0.0], [0.0, 0.1]])
     last = torch.tensor([[5.0, 0.0], [5.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
-    answers = ExitAnswers(torch.stack([first, last], 1), torch.tensor([0, 0, 0, 0]), torch.tensor([9, 7, 5, 3]))
+    labels, ids = torch.tensor([0, 0, 0, 0]), torch.tensor([9, 7, 5, 3])
+    answers = ExitAnswers(torch.stack([first, last], 1), labels, ids, confidence(first)[:, None])
     return answers, Costs(trunk=(4.0, 10.0), heads=(1.0,))
 
 
@@ -202,3 +205,41 @@ def test_a_choice_sets_the_thresholds_and_says_what_they_come_to(exits: Exits) -
     assert choose_thresholds(exits, Classification(), [], cost=0.7) is None
     assert exits.thresholds.tolist() == pytest.approx(list(found.thresholds))
     exits.thresholds.copy_(before)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_within_a_bridge_images_are_prepared_and_classes_selected(exits: Exits, side: int) -> None:
+    columns = [7, 3, 8]
+    bridged = Bridge(exits, size=(8, 8), columns=columns)
+    chosen = torch.isin(DATA.test.labels, torch.tensor(columns))
+    images = DATA.test.pixels[chosen].float() / 255
+    images = images.repeat_interleave(side // 8, 2).repeat_interleave(side // 8, 3)
+    labels = torch.tensor([columns.index(label) for label in DATA.test.labels[chosen].tolist()])
+    batches = [(images[:100], labels[:100]), (images[100:], labels[100:])]
+    found = measure_exits(bridged, batches, repeats=2)
+    early = predict(bridged, batches)
+    assert found["early"]["accuracy"] == pytest.approx((early.logits.argmax(1) == labels).double().mean().item())
+    assert found["early"]["accuracy"] > 0.8
+    plain = measure_exits(exits, [(images[:2, :, :8, :8], labels[:2])], latency=False)
+    assert found["network"]["flops"] == plain["network"]["flops"]
+    if side == 8:  # exits decide by all classes that they know, and so as without the bridge
+        own = measure_exits(exits, [(images, DATA.test.labels[chosen])], latency=False)
+        assert [row["share"] for row in found["exits"]] == [row["share"] for row in own["exits"]]
+
+
+def test_what_is_no_network_with_exits_is_refused(exits: Exits) -> None:
+    with pytest.raises(ModelError, match="a network with exits, got Cnn"):
+        measure_exits(exits.network, held_out())
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 597])
+def test_images_that_are_timed_are_drawn_evenly(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.arange(count).float().view(-1, 1, 1, 1)
+    pool = _Pool(64)
+    sizes = [len(batch[0]) for batch in pool.filled([(images[begin : begin + 50],) for begin in range(0, count, 50)])]
+    assert sum(sizes) == count
+    kept = pool.images.flatten().long().tolist()
+    assert len(kept) > min(count - 1, 32)
+    assert len(kept) <= 64
+    stride = {1: 1, 64: 1, 65: 2, 597: 16}[count]
+    assert kept == list(range(0, count, stride))

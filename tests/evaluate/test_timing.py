@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from limbeck.evaluate.timing import time_calls
+from limbeck.evaluate.timing import time_calls, time_in_turns
 
 
 class Clock:
@@ -50,3 +50,16 @@ def test_a_slow_call_is_not_repeated_for_ever(monkeypatch: pytest.MonkeyPatch) -
 def test_no_repeats_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         time_calls(lambda: None, repeats=0)
+
+
+def test_several_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = Clock(monkeypatch), []
+
+    def call(name: str, seconds: float) -> None:
+        order.append(name)
+        clock.pass_by(seconds * len(order))  # a machine that gets slower
+
+    one, other = time_in_turns([lambda: call("a", 1e-3), lambda: call("b", 1e-3)], repeats=3, warmup=1)
+    assert "".join(order) == "abababab"
+    assert (one.median_ms, other.median_ms) == pytest.approx((5, 6))
+    assert one.calls == other.calls == 3

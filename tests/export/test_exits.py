@@ -121,7 +121,16 @@ def test_the_file_says_where_and_when_it_is_left(exits: Exits, written: tuple[Pa
     rows = exported.detail["exits"]
     assert [row["exit"] for row in rows] == ["layer1", "layer2", "end"]
     assert sum(row["share"] for row in rows) == pytest.approx(1.0)
-    assert all(row["median_ms"] > 0 for row in rows)
+    assert all(row["median_ms"] > 0 and row["live_median_ms"] > 0 for row in rows)
+
+
+def test_the_time_of_a_file_is_that_of_a_mean_image(written: tuple[Path, Any]) -> None:
+    _, exported = written
+    rows, single = exported.detail["exits"], exported.detail["latency"][0]
+    for key in ("median_ms", "live_median_ms"):
+        assert single[key] == pytest.approx(sum(row["share"] * row[key] for row in rows))
+    assert exported.median_ms == single["median_ms"]
+    assert single["p95_ms"] > 0
 
 
 def test_weights_lie_in_the_branch_that_uses_them(written: tuple[Path, Any]) -> None:

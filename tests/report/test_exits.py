@@ -25,6 +25,7 @@ from limbeck.evaluate.exits import measure_exits
 from limbeck.evaluate.predictions import predict
 from limbeck.methods.byot import BYOT
 from limbeck.models.cnn import cnn
+from limbeck.recipe.folder import EXITS
 from limbeck.recipe.results import Entry, Results
 from limbeck.report import exits as room
 from limbeck.report.page import render
@@ -44,7 +45,7 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Results:
     assert dataset.validation is not None
     network = Bridge(cnn(classes=10, channels=1, width=8, depth=3), mean=dataset.mean, std=dataset.std)
     loader = Loader(dataset.train, batch=64, seed=0, classes=10)
-    method = BYOT(delivers="early_exit", accuracy_drop=1.0)
+    method = BYOT(delivers="early_exit", accuracy_drop=3.0)
     found = Distiller(method, Classification(), {"student": network}, next(loader.batches())[0])
     validation = list(evaluation_batches(dataset.validation))
     train = Train(length="4 epochs", optimizer=SGD(lr=0.1))
@@ -52,7 +53,7 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Results:
     exits = found.deliver([None], validation)
     found.close()
     assert isinstance(exits, Exits)
-    write_json(folder / room.FILE, measure_exits(exits, evaluation_batches(dataset.test), repeats=5))
+    write_json(folder / EXITS, measure_exits(exits, evaluation_batches(dataset.test), repeats=5))
     predictions = predict(exits, evaluation_batches(dataset.test))
     measured = measure(predictions, dataset.classes)
     cost = measure_cost(exits, next(iter(evaluation_batches(dataset.test, batch=8))).images, repeats=2)
@@ -71,12 +72,12 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def figures(results: Results) -> dict[str, Any]:
-    return json.loads((Path(results.entries[0].folder) / room.FILE).read_text())
+    return json.loads((Path(results.entries[0].folder) / EXITS).read_text())
 
 
 def changed(results: Results, folder: Path, **change: Any) -> Results:
     """The same with other figures."""
-    write_json(folder / room.FILE, {**figures(results), **change})
+    write_json(folder / EXITS, {**figures(results), **change})
     return dataclasses.replace(results, entries=[dataclasses.replace(results.entries[0], folder=folder)])
 
 

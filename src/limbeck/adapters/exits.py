@@ -73,6 +73,15 @@ class Exits(Assembled):
         self.answer = answer
         self.register_buffer("thresholds", torch.tensor(values, dtype=torch.float32))
 
+    @property
+    def leaves_early(self) -> bool:
+        """Unless all classifiers are asked."""
+        return self.answer == "early"
+
+    def representative(self) -> nn.Module:
+        """The network: layers are looked for there, and not in heads."""
+        return self.network
+
     def forward(self, images: Tensor) -> Float[Tensor, "b c"]:
         """The logits of each sample, from wherever it was answered."""
         if self.answer == "ensemble":

@@ -199,10 +199,11 @@ def export(
 
 
 def _samples(dataset: Dataset) -> Any:
+    """Images drawn evenly from the tested ones, so that no class is left out where they are in order."""
     import torch
 
     from limbeck.data.loader import evaluation_batches
 
     part = tested_part(dataset) or dataset.train
-    rows = torch.arange(min(SAMPLES, len(part)))
+    rows = torch.linspace(0, len(part) - 1, min(SAMPLES, len(part))).round().long()
     return next(iter(evaluation_batches(part.take(rows), batch=len(rows)))).images

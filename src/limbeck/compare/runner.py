@@ -20,9 +20,10 @@ from limbeck.core.files import write_json
 from limbeck.recipe.collect import label_notes
 from limbeck.recipe.context import Context
 from limbeck.recipe.execute import remeasure
-from limbeck.recipe.folder import RunFolder
+from limbeck.recipe.folder import EXITS, RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part
+from limbeck.recipe.results import mean_cost
 from limbeck.recipe.versions import versions
 from limbeck.report.page import require_packages
 from limbeck.sweep.finished import Finished
@@ -161,14 +162,19 @@ def _folder_name(plan: Planned) -> str:
 
 
 class _Costs:
-    """What networks cost; each architecture is timed once, when nothing else is running."""
+    """What networks cost; each architecture is timed once, when nothing else is running.
+
+    Networks with early exits cost what their thresholds make of them: each seed's is timed.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context, self._known = context, dict[str, Cost]()
 
     def of(self, one: Contestant) -> Cost:
-        """Of a contestant's first network."""
+        """Of a contestant's network."""
         run = one.runs[0]
+        if one.frozen is None and (run.folder / EXITS).is_file():
+            return mean_cost([self._timed(each, "student") for each in one.runs])
         key = self._architecture(run, one)
         if key not in self._known:
             self._known[key] = self._timed(run, one.frozen or "student")

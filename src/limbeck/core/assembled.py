@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from limbeck.core.bridge import inner
+
 
 @runtime_checkable
 class Several(Protocol):
@@ -23,6 +25,11 @@ class Assembled(nn.Module):
     A run records the class of what it delivered, its `facts` and, by name, its `parts`; `assemble` makes the same
     network from them, and the weights are then loaded into it.
     """
+
+    @property
+    def leaves_early(self) -> bool:
+        """Whether it decides from sample to sample how far it runs."""
+        return False
 
     @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
@@ -45,3 +52,9 @@ class Assembled(nn.Module):
             example: two blank images, as the network takes them.
             facts: as `facts` gave them.
         """
+
+
+def leaves_early(network: nn.Module) -> bool:
+    """Whether a network, in a bridge or not, decides from sample to sample how far it runs."""
+    found = inner(network)
+    return isinstance(found, Assembled) and found.leaves_early

@@ -64,16 +64,20 @@ class Bridge(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Preprocess, run the network, select its columns; in training mode, allow for what is shown unevenly."""
+        logits = self.network(self.prepared(images))
+        if self.columns is not None:
+            logits = logits.index_select(-1, self.columns)
+        return logits + self.prior if self.training and self.prior is not None else logits
+
+    def prepared(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
+        """The images as the network expects them."""
         if self.channels is not None and images.shape[1] == 1 < self.channels:
             images = images.expand(-1, self.channels, -1, -1)
         if self.size is not None and tuple(images.shape[-2:]) != self.size:
             images = F.interpolate(images, self.size, mode="bilinear", antialias=True, align_corners=False)
         if self.normalises:
             images = torch.addcmul(self.offset, images, self.scale)
-        logits = self.network(images)
-        if self.columns is not None:
-            logits = logits.index_select(-1, self.columns)
-        return logits + self.prior if self.training and self.prior is not None else logits
+        return images
 
 
 def as_shown(model: nn.Module, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.core.assembled import leaves_early
 from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError, TapError, close
 from limbeck.core.method import Method, Shape
@@ -76,6 +77,7 @@ class Distiller(nn.Module):
             networks = method.networks(models, lambda model: task.run(model, example))
         roles, taps = dict(method.roles()), method.tapped()
         self._check_roles(roles, networks)
+        self._check_early(networks, taps)
         self.nets = nn.ModuleDict()
         try:
             self._join(networks, roles, taps, example, seed=seed)
@@ -137,6 +139,22 @@ class Distiller(nn.Module):
             if role not in roles:
                 raise MethodError(f"{type(self.method).__name__} has no role {role!r}; {close(role, roles)}")
         self._check_apart(roles, networks)
+
+    def _check_early(self, networks: Mapping[str, nn.Module], taps: Mapping[str, Sequence[str]]) -> None:
+        """A network that samples leave before its end does not see whole batches in all of its layers."""
+        trained = {
+            path.partition(".")[0] for stage in self.method.plan() for turn in stage.turns for path in turn.rates
+        }
+        for role, network in networks.items():
+            if not leaves_early(network):
+                continue
+            for wrong, what in ((role in trained, "be trained"), (taps.get(role), "be tapped")):
+                if wrong:
+                    raise MethodError(
+                        f"the network of {role!r} has early exits: samples leave it, and its later layers do not see "
+                        f"them, so it cannot {what}; take the network from before its exits were made "
+                        "(delivers: network)"
+                    )
 
     def _check_apart(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
         """A teacher that shares weights with what is trained would follow its student."""

@@ -6,11 +6,10 @@ One pass asks every head about every sample; all but the times is then computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -18,17 +17,18 @@ from torch import Tensor, nn
 
 from limbeck.adapters.exit_thresholds import NEVER, Costs, Point, confidence, left_at, outcome
 from limbeck.adapters.exits import AllAnswers, Exits
-from limbeck.core.errors import DataError
+from limbeck.core.bridge import Bridge
+from limbeck.core.errors import DataError, ModelError
 from limbeck.evaluate.memory import device_name
 from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.evaluate.predictions import UNLABELLED, predict
-from limbeck.evaluate.timing import time_calls
+from limbeck.evaluate.timing import Timing, time_in_turns
 
 THRESHOLDS = (0.0, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999, NEVER)
 """Of the sweep, where all exits have the same one."""
 EXAMPLES = 8
 """Samples that are named for each exit."""
-_POOL = 256
+_POOL = 64
 _OPEN = 2.0  # above every probability: the head is computed and nobody leaves
 
 
@@ -40,19 +40,16 @@ class ExitAnswers:
         logits: float32; shallow before deep, the end last.
         labels: class indices.
         ids: the identity of each sample.
+        sure: the confidence at each exit, by which the network decides; among all classes that it knows.
     """
 
     logits: Float[Tensor, "n m c"]
     labels: Int64[Tensor, " n"]
     ids: Int64[Tensor, " n"]
+    sure: Float[Tensor, "n e"]
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def sure(self) -> Float[Tensor, "n e"]:
-        """The confidence at each exit."""
-        return confidence(self.logits[:, :-1])
 
     @property
     def right(self) -> Bool[Tensor, "n m"]:
@@ -60,24 +57,64 @@ class ExitAnswers:
         return self.logits.argmax(-1) == self.labels[:, None]
 
 
+class Prepared(nn.Module):
+    """A network on images as bridges prepare them, with its own output.
+
+    Args:
+        bridges: the outer before the inner.
+        network: what they lead to, or a part of it.
+    """
+
+    def __init__(self, bridges: Sequence[Bridge], network: nn.Module) -> None:
+        super().__init__()
+        self.bridges, self.network = nn.ModuleList(bridges), network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Prepare the images, run the network."""
+        for bridge in self.bridges:
+            images = cast(Bridge, bridge).prepared(images)
+        return self.network(images)
+
+
+def unbridged(network: nn.Module) -> tuple[list[Bridge], Exits]:
+    """The bridges around a network with exits, the outer before the inner, and that network.
+
+    Raises:
+        ModelError: there is no network with exits in them.
+    """
+    bridges = []
+    while isinstance(network, Bridge):
+        bridges.append(network)
+        network = network.network
+    if not isinstance(network, Exits):
+        raise ModelError(f"expected a network with exits, got {type(network).__name__}")
+    return bridges, network
+
+
 def predict_exits(
-    exits: Exits, batches: Iterable[Any], run: Callable[[nn.Module, Any], Tensor] | None = None
+    network: nn.Module, batches: Iterable[Any], run: Callable[[nn.Module, Any], Tensor] | None = None
 ) -> ExitAnswers:
     """Ask all heads of a network about a data set, in evaluation mode; thresholds play no part.
 
     Args:
-        exits: its modes are restored.
+        network: `Exits`, in bridges or not; its modes are restored.
         batches: as for `limbeck.evaluate.predictions.predict`.
         run: as there.
 
     Raises:
         DataError: there is no batch, or no sample has a label.
+        ModelError: it is no network with exits.
     """
-    found = predict(AllAnswers(exits), batches, run)
+    bridges, exits = unbridged(network)
+    found = predict(Prepared(bridges, AllAnswers(exits)), batches, run)
     found = found.take(found.labels != UNLABELLED)
     if not len(found):
         raise DataError("exits are judged on samples with a label, and there is none")
-    return ExitAnswers(found.logits.unflatten(1, (len(exits.at) + 1, -1)), found.labels, found.ids)
+    logits = found.logits.unflatten(1, (len(exits.at) + 1, -1))
+    sure = confidence(logits[:, :-1])
+    for bridge in reversed(bridges):
+        logits = logits if bridge.columns is None else logits[..., bridge.columns.cpu()]
+    return ExitAnswers(logits, found.labels, found.ids, sure)
 
 
 def sweep(answers: ExitAnswers, costs: Costs, thresholds: Sequence[float] = THRESHOLDS) -> list[Point]:
@@ -123,29 +160,54 @@ def statistics(answers: ExitAnswers, costs: Costs, thresholds: Sequence[float]) 
     return rows
 
 
-def exit_latencies(
-    exits: Exits, images: Float[Tensor, "n c h w"], *, closed: Sequence[bool], repeats: int = 50
-) -> list[float]:
-    """The median time in ms of one image that leaves at each exit, and at the end; the images take turns.
+@dataclass(frozen=True)
+class Latencies:
+    """Median times of one image, measured in turns.
 
     Args:
-        exits: its modes and thresholds are restored.
+        network: without exits.
+        exits: of an image that leaves at each exit, and at the end.
+    """
+
+    network: float
+    exits: tuple[float, ...]
+
+
+def exit_latencies(
+    network: nn.Module, images: Float[Tensor, "n c h w"], *, closed: Sequence[bool], repeats: int = 50
+) -> Latencies:
+    """The times of one image in ms; the images take turns, and so do the exits and the network without them.
+
+    Args:
+        network: `Exits`, in bridges or not; its modes and thresholds are restored.
         images: real ones; where each would leave by itself plays no part.
         closed: which exits are closed; their heads are not computed, and no image can leave there: their time is that
             of the next open exit.
         repeats: timed calls per exit.
     """
-    times: list[float] = []
+    bridges, exits = unbridged(network)
+    settings = []
     for number in range(len(exits.at) + 1):
         passed = [NEVER if shut else _OPEN for shut in closed]
         values = [*passed[:number], *(NEVER if shut else 0.0 for shut in closed[number:])]
-        with _thresholds(exits, values):
-            times.append(_timed(exits, images, repeats)["median_ms"])
-    return times
+        settings.append(torch.tensor(values, device=exits.thresholds.device))
+    whole, early = Prepared(bridges, exits.network), Prepared(bridges, exits)
+
+    def forced(values: Tensor, image: Tensor) -> None:
+        exits.thresholds.copy_(values)
+        early(image)
+
+    calls: list[Callable[[Tensor], object]] = [whole, *(partial(forced, values) for values in settings)]
+    before = exits.thresholds.clone()
+    try:
+        alone, *each = _timed(early, calls, images, repeats)
+    finally:
+        exits.thresholds.copy_(before)
+    return Latencies(alone.median_ms, tuple(timing.median_ms for timing in each))
 
 
 def measure_exits(
-    exits: Exits,
+    network: nn.Module,
     batches: Iterable[Any],
     *,
     run: Callable[[nn.Module, Any], Tensor] | None = None,
@@ -155,7 +217,7 @@ def measure_exits(
     """All figures of a network with early exits, as JSON has them: what a run keeps as `exits.json`.
 
     Args:
-        exits: its modes and thresholds are restored.
+        network: `Exits`, in bridges or not; its modes and thresholds are restored.
         batches: tuples (images, labels) or (images, labels, ids); once is enough.
         run: how a network runs on a batch (a task's `run`).
         latency: whether to time it; if not, times are None.
@@ -163,32 +225,37 @@ def measure_exits(
 
     Returns:
         `samples`; `network` (without heads) and `early`, each with `accuracy`, `flops` (mean of one image),
-        `mean_ms`; of `early` also `median_ms` and `p95_ms` over real images as they come; `exits`: the rows of
+        `mean_ms`; of `early` also `median_ms` and `p95_ms` over images drawn evenly from all; `exits`: the rows of
         `statistics` with `name`, `tap` and `median_ms`; `sweep`: `threshold` (None = the network without heads),
         `accuracy`, `shares`, `flops`, `mean_ms`; `ensemble`: the accuracy of the mean of all logits; `timing`: `device`
         and `threads`. A mean time is the mean of the exits' median times over the samples that leave there.
 
     Raises:
         DataError: there is no batch, or no sample has a label.
+        ModelError: it is no network with exits.
     """
-    pool: list[Tensor] = []
-    answers = predict_exits(exits, _remembering(batches, pool), run)
-    images = torch.cat(pool).to(device_of(exits))
-    costs = exits.costs(partial(_run_on, images[:1]))
+    bridges, exits = unbridged(network)
+    pool = _Pool(_POOL)
+    answers = predict_exits(network, pool.filled(batches), run)
+    images = pool.images.to(device_of(exits))
+    costs = exits.costs(lambda model: Prepared(bridges, model)(images[:1]))
     thresholds = exits.thresholds.tolist()
-    times = _Times(exits, images, repeats) if latency else None
+    times = _Times(network, images, thresholds, repeats) if latency else None
     own, whole = outcome(answers.sure, answers.right, costs, thresholds), costs.trunk[-1]
     rows = statistics(answers, costs, thresholds)
     for number, (row, tap) in enumerate(zip(rows, (*exits.at, None), strict=True)):
         row["name"], row["tap"] = f"exit {number + 1}" if tap else "end", tap
         closed = tap is not None and row["threshold"] is None
         row["median_ms"] = times.of(thresholds)[number] if times and not closed else None
-    direct = _timed(exits, images, repeats) if latency else {"median_ms": None, "p95_ms": None}
+    direct: dict[str, float | None] = {"median_ms": None, "p95_ms": None}
+    if latency:
+        (timing,) = _timed(network, [network], images, repeats)
+        direct = {"median_ms": timing.median_ms, "p95_ms": timing.p95_ms}
     ensemble = (answers.logits.mean(1).argmax(-1) == answers.labels).double().mean().item()
-    network = {"accuracy": answers.right[:, -1].double().mean().item(), "flops": int(whole)}
+    alone = {"accuracy": answers.right[:, -1].double().mean().item(), "flops": int(whole)}
     return {
         "samples": len(answers),
-        "network": {**network, "mean_ms": times.network if times else None},
+        "network": {**alone, "mean_ms": times.network if times else None},
         "early": {"accuracy": own.accuracy, "flops": own.cost, "mean_ms": times.mean(own) if times else None, **direct},
         "ensemble": {"accuracy": ensemble},
         "exits": rows,
@@ -198,18 +265,24 @@ def measure_exits(
 
 
 class _Times:
-    """Times of a network's exits, measured when they are first asked for; which exits are open decides."""
+    """Times of a network's exits, measured when they are first asked for; which exits are open decides.
 
-    def __init__(self, exits: Exits, images: Tensor, repeats: int) -> None:
-        self._exits, self._images, self._repeats = exits, images, repeats
-        self._known: dict[tuple[bool, ...], list[float]] = {}
-        self.network = _timed(exits.network, images, repeats)["median_ms"]
+    A machine is not equally fast all the time, so each measurement has the network without exits beside it, and what
+    is measured later is put in relation to the first.
+    """
 
-    def of(self, thresholds: Sequence[float]) -> list[float]:
+    def __init__(self, network: nn.Module, images: Tensor, thresholds: Sequence[float], repeats: int) -> None:
+        self._network, self._images, self._repeats = network, images, repeats
+        closed = tuple(value == NEVER for value in thresholds)
+        first = exit_latencies(network, images, closed=closed, repeats=repeats)
+        self.network = first.network
+        self._known = {closed: first.exits}
+
+    def of(self, thresholds: Sequence[float]) -> Sequence[float]:
         closed = tuple(value == NEVER for value in thresholds)
         if closed not in self._known:
-            found = exit_latencies(self._exits, self._images, closed=closed, repeats=self._repeats)
-            self._known[closed] = found
+            found = exit_latencies(self._network, self._images, closed=closed, repeats=self._repeats)
+            self._known[closed] = tuple(ms * self.network / found.network for ms in found.exits)
         return self._known[closed]
 
     def mean(self, point: Point) -> float:
@@ -227,34 +300,44 @@ def _setting(point: Point, times: _Times | None) -> dict[str, Any]:
     }
 
 
-def _timed(model: nn.Module, images: Tensor, repeats: int) -> dict[str, float]:
-    """One image at a time, each in its turn."""
-    device, turn = images.device, cycle(images.split(1))
+def _timed(model: nn.Module, calls: Sequence[Callable[[Tensor], object]], images: Tensor, repeats: int) -> list[Timing]:
+    """One image at a time, the same for all calls of a round; the model's modes are restored."""
+    device = images.device
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else None
+    rounds = [partial(_next, call, cycle(images.split(1))) for call in calls]
     with evaluating(model):
-        timing = time_calls(lambda: model(next(turn)), repeats=repeats, at_most_seconds=5.0, wait=wait)
-    return {"median_ms": timing.median_ms, "p95_ms": timing.p95_ms}
+        return time_in_turns(rounds, repeats=repeats, at_most_seconds=5.0 * len(calls), wait=wait)
 
 
-@contextmanager
-def _thresholds(exits: Exits, values: Sequence[float]) -> Iterator[None]:
-    before = exits.thresholds.clone()
-    exits.thresholds.copy_(torch.tensor(values))
-    try:
-        yield
-    finally:
-        exits.thresholds.copy_(before)
+def _next(call: Callable[[Tensor], object], images: Iterator[Tensor]) -> object:
+    return call(next(images))
 
 
-def _remembering(batches: Iterable[Any], pool: list[Tensor]) -> Iterator[Any]:
-    """The batches, with the first images kept."""
-    count = 0
-    for batch in batches:
-        if count < _POOL:
-            pool.append(batch[0][: _POOL - count])
-            count += len(pool[-1])
-        yield batch
+class _Pool:
+    """Images drawn evenly from all that pass, in one pass whose length is not known before.
 
+    Every image is kept until there are too many; then every other one is dropped, and from there on as many are passed
+    over.
 
-def _run_on(images: Tensor, model: nn.Module) -> Tensor:
-    return model(images)
+    Args:
+        size: how many at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._stride, self._seen = size, 1, 0
+        self._kept: list[Tensor] = []
+
+    def filled(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches as they are."""
+        for batch in batches:
+            for image in batch[0][-self._seen % self._stride :: self._stride]:
+                self._kept.append(image.clone())  # a view would keep the whole batch
+            self._seen += len(batch[0])
+            while len(self._kept) > self._size:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+            yield batch
+
+    @property
+    def images(self) -> Float[Tensor, "n c h w"]:
+        """Those that were kept."""
+        return torch.stack(self._kept)

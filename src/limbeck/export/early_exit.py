@@ -15,7 +15,7 @@ batch leaves, and therefore most with one image at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -28,15 +28,9 @@ from limbeck.adapters.exit_thresholds import NEVER, confidence, left_at
 from limbeck.adapters.exits import Exits
 from limbeck.core.bridge import Bridge, inner
 from limbeck.core.errors import ExportError
-from limbeck.evaluate.timing import time_calls
+from limbeck.evaluate.timing import time_calls, time_in_turns
 
 _MARGIN = 1e-5
-
-
-def leaves_early(network: nn.Module) -> bool:
-    """Whether a network, in a bridge or not, decides from image to image how far it runs."""
-    found = inner(network)
-    return isinstance(found, Exits) and found.answer == "early"
 
 
 def exits_of(network: nn.Module, samples: Float[Tensor, "n c h w"]) -> Exits | None:
@@ -46,7 +40,7 @@ def exits_of(network: nn.Module, samples: Float[Tensor, "n c h w"]) -> Exits | N
         ExportError: a bridge around it changes the images or selects classes, and the exits would decide by others.
     """
     found = inner(network)
-    if not (isinstance(found, Exits) and found.answer == "early"):
+    if not (isinstance(found, Exits) and found.leaves_early):
         return None
     while isinstance(network, Bridge):
         same = network.channels in (None, samples.shape[1]) and network.size in (None, tuple(samples.shape[2:]))
@@ -220,16 +214,45 @@ def exit_speeds(
         exits: the live network.
         run: the exported one, on a NumPy array.
         samples: pixels in [0, 1].
+
+    Returns:
+        Rows with `exit`, `share` of the samples, `median_ms`, and `live_median_ms` of the live network, in turns.
     """
     logits = torch.stack(exits.logits_of_all(samples), dim=1)
     left = left_at(confidence(logits[:, :-1]), exits.thresholds.tolist())
     rows: list[dict[str, float | str]] = []
     for number, name in enumerate((*exits.at, "end")):
-        images = [image[None].numpy() for image in samples[left == number]]
-        if images:
-            timing = time_calls(partial(_next, run, cycle(images)), at_most_seconds=1.0)
-            rows.append({"exit": name, "share": len(images) / len(samples), "median_ms": timing.median_ms})
+        here = samples[left == number]
+        if len(here):
+            share = len(here) / len(samples)
+            rows.append({"exit": name, "share": share, **_in_turns(exits, run, here)})
     return rows
+
+
+def mean_speed(
+    rows: Sequence[Mapping[str, Any]], exits: Exits, run: Callable[[Any], object], samples: Float[Tensor, "n c h w"]
+) -> dict[str, float]:
+    """The time of a mean image: the medians of the exits by the shares of the samples that leave there.
+
+    Args:
+        rows: of `exit_speeds`.
+        exits: as there.
+        run: as there.
+        samples: as there.
+
+    Returns:
+        `median_ms`, `live_median_ms`, and `p95_ms` over the samples as they come.
+    """
+    mean = {key: sum(row["share"] * row[key] for row in rows) for key in ("median_ms", "live_median_ms")}
+    images = cycle([image[None].numpy() for image in samples])
+    return {**mean, "p95_ms": time_calls(partial(_next, run, images), at_most_seconds=1.0).p95_ms}
+
+
+def _in_turns(exits: Exits, run: Callable[[Any], object], samples: Tensor) -> dict[str, float]:
+    images = samples.split(1)
+    calls = [partial(_next, run, cycle([image.numpy() for image in images])), partial(_next, exits, cycle(images))]
+    file, live = time_in_turns(calls, at_most_seconds=2.0)
+    return {"median_ms": file.median_ms, "live_median_ms": live.median_ms}
 
 
 def _next(run: Callable[[Any], object], images: Iterator[Any]) -> object:

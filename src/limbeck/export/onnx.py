@@ -20,7 +20,7 @@ from limbeck.adapters.exits import Exits
 from limbeck.core.errors import MissingPackage
 from limbeck.core.files import atomic_path
 from limbeck.evaluate.mode import evaluating
-from limbeck.export.early_exit import OpenHeads, decided, exit_speeds, exits_of, nested
+from limbeck.export.early_exit import OpenHeads, decided, exit_speeds, exits_of, mean_speed, nested
 from limbeck.export.trace import explained, trace
 from limbeck.export.verify import TOLERANCE, Exported, check_samples, on_cpu, speeds, verify
 
@@ -59,7 +59,10 @@ def export(
         run = _session(runtime, temporary)
         match = verify(live, lambda images: torch.from_numpy(run(images.numpy())), samples, tolerance=tolerance)
         latency = speeds(live, run, samples, prepare=Tensor.numpy)
-        exits = {} if early is None else {"exits": exit_speeds(early, run, samples)}
+        detail: dict[str, Any] = {"latency": latency}
+        if early is not None:
+            detail["exits"] = exit_speeds(early, run, samples)
+            latency[0] |= mean_speed(detail["exits"], early, run, samples)
     return Exported(
         format="onnx",
         path=Path(path),
@@ -67,7 +70,7 @@ def export(
         max_difference=match.max_difference,
         agreement=match.agreement,
         median_ms=latency[0]["median_ms"],
-        detail={"opset": opset, "runtime": f"onnxruntime {runtime.__version__}", "latency": latency, **exits},
+        detail={"opset": opset, "runtime": f"onnxruntime {runtime.__version__}", **detail},
     )
 
 

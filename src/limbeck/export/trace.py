@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from limbeck.core.assembled import leaves_early
 from limbeck.core.errors import ExportError
-from limbeck.export.early_exit import leaves_early
 
 
 def trace(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 State = Literal["absent", "unfinished", "finished"]
 Which = Literal["best", "last"]
+EXITS = "exits.json"
+"""Of a network with early exits: what `limbeck.evaluate.exits.measure_exits` gives."""
 
 
 class RunFolder:

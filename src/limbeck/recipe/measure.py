@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.adapters.exits import Exits
-from limbeck.core.bridge import inner
+from limbeck.core.assembled import leaves_early
 from limbeck.core.files import write_json
 from limbeck.core.net import digest
 from limbeck.data.dataset import Dataset, Part
@@ -18,7 +17,7 @@ from limbeck.evaluate.classification import compare, measure
 from limbeck.evaluate.cost import measure_cost
 from limbeck.evaluate.exits import measure_exits
 from limbeck.evaluate.predictions import Predictions, predict
-from limbeck.recipe.folder import RunFolder, Which
+from limbeck.recipe.folder import EXITS, RunFolder, Which
 from limbeck.recipe.schema import Recipe
 
 
@@ -71,12 +70,12 @@ class Measurement:
         costs = {
             name: self._cost(network) for name, network in {**self._frozen, "student": self._delivered["best"]}.items()
         }
-        network = inner(self._delivered["best"])
-        if part is not None and isinstance(network, Exits) and network.answer == "early":
+        network = self._delivered["best"]
+        if part is not None and leaves_early(network):
             batches = batches_of(part, self._recipe, self._device)
             latency = self._recipe.evaluate.latency
             found = measure_exits(network, batches, run=self._recipe.task.run, latency=latency)
-            write_json(self._folder / "exits.json", found)
+            write_json(self._folder / EXITS, found)
             costs["student"] = _mean_cost(costs["student"], found["early"])
         write_json(self._folder / "costs.json", costs)
 
@@ -110,9 +109,10 @@ class Measurement:
 
 
 def _mean_cost(cost: Mapping[str, Any], early: Mapping[str, Any]) -> dict[str, Any]:
-    """What a network with early exits costs on the images as they come, instead of on those that were timed."""
-    latency = [
-        {**timing, **{key: early[key] for key in ("median_ms", "p95_ms")}} if timing["batch"] == 1 else timing
-        for timing in cost["latency"]
-    ]
+    """What a network with early exits costs on a mean image, instead of on those that were timed.
+
+    Half of its images may take one time and half another, so that a median would tell of one half only.
+    """
+    times = {"median_ms": early["mean_ms"], "p95_ms": early["p95_ms"]}
+    latency = [{**timing, **times} if timing["batch"] == 1 else timing for timing in cost["latency"]]
     return {**cost, "flops": round(early["flops"]), "latency": latency}

@@ -70,7 +70,7 @@ class Row:
         count: of entries.
         mean: metric -> mean.
         std: metric -> sample standard deviation; absent for a single seed.
-        cost: of its largest entry; the same network costs the same.
+        cost: of its largest network. FLOPs and times are means over seeds: early exits lie elsewhere in each.
     """
 
     role: Role
@@ -191,8 +191,29 @@ def _row(role: Role, entries: Sequence[Entry]) -> Row:
     mean = {name: statistics.fmean(numbers) for name, numbers in values.items()}
     std = {name: statistics.stdev(numbers) for name, numbers in values.items()} if len(entries) > 1 else {}
     names = dict.fromkeys(entry.network for entry in entries)
-    largest = max(entries, key=lambda entry: entry.cost.get("parameters", 0))
-    return Row(role, " or ".join(names), len(entries), mean, std, largest.cost)
+    return Row(role, " or ".join(names), len(entries), mean, std, mean_cost([entry.cost for entry in entries]))
+
+
+def mean_cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the largest of some networks cost, on the mean of those that are equally large.
+
+    Args:
+        costs: of one network each, as in `Entry.cost`; at least one.
+    """
+    largest = max(cost.get("parameters", 0) for cost in costs)
+    alike = [cost for cost in costs if cost.get("parameters", 0) == largest]
+    found = dict(alike[0])
+    if "flops" in found:
+        found["flops"] = round(statistics.fmean(cost["flops"] for cost in alike))
+    if found.get("latency"):
+        found["latency"] = [
+            _mean_timing(several) for several in zip(*(cost["latency"] for cost in alike), strict=False)
+        ]
+    return found
+
+
+def _mean_timing(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {**several[0], **{key: statistics.fmean(one[key] for one in several) for key in ("median_ms", "p95_ms")}}
 
 
 def _percent(row: Row) -> str:

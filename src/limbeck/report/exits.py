@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from limbeck.recipe.folder import EXITS
 from limbeck.recipe.results import Entry, Results
 from limbeck.report import numbers
 from limbeck.report.confusion import student_role
@@ -22,8 +23,8 @@ from limbeck.report.tradeoff import scale
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILE = "exits.json"
-"""In a run's folder: what `limbeck.evaluate.exits.measure_exits` gives."""
+_SLOWER = 1.05
+"""Two times of one network differ by less."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def section(results: Results) -> Section | None:
         DataError: an image cannot be read, or the data have changed since the run.
     """
     entry = results.of(student_role(results))[0]
-    path = Path(entry.folder) / FILE
+    path = Path(entry.folder) / EXITS
     if not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +117,12 @@ def _lead(found: Mapping[str, Any], results: Results, entry: Entry) -> str:
         words += (
             f", and {numbers.significant(early['mean_ms'])} ms instead of {numbers.significant(network['mean_ms'])} ms"
         )
-        words += ": that is slower, heads included" if early["mean_ms"] > network["mean_ms"] else ""
+        words += ": that is slower, heads included" if early["mean_ms"] > _SLOWER * network["mean_ms"] else ""
+    if all(row["threshold"] is None for row in found["exits"]):
+        words = (
+            f"No exit is open{seed}: the held-out images do not show that one would reach the target, and all "
+            f"{split} images take the whole network"
+        )
     return (
         f"{words}; the accuracy is {numbers.percent(early['accuracy'])}, without exits "
         f"{numbers.percent(network['accuracy'])}, and {numbers.percent(found['ensemble']['accuracy'])} if all exits "

@@ -1,0 +1,65 @@
+"""Networks with early exits in recipes: what they cost over seeds, used again as they are, and not trained further."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from limbeck.cli.pipeline import experiment
+from limbeck.core.errors import MethodError
+from running import run, write
+
+EARLY = """\
+data: {name: digits, batch: 64, validation: 0.5}
+models: {student: {name: cnn, width: 6, depth: 3}}
+method: {name: byot, delivers: early_exit, accuracy_drop: 8.0}
+train: {length: 8 epochs, optimizer: {name: adamw, lr: 1e-2}}
+seeds: 2
+evaluate: {latency: true}
+report: false
+"""
+AGAIN = """\
+data: {name: digits, batch: 64}
+models: {student: {from: early.yaml}}
+method: as_is
+evaluate: {latency: false}
+report: false
+"""
+FURTHER = AGAIN.replace("as_is", "supervised") + "train: {length: 1 epochs, optimizer: {name: sgd, lr: 0.1}}\n"
+"""The exits' weights, trained on: each image would teach only the exit at which it leaves."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write(tmp_path_factory.mktemp("early"), {"early.yaml": EARLY, "again.yaml": AGAIN, "on.yaml": FURTHER})
+    run(folder / "early.yaml")
+    return folder
+
+
+def test_the_table_shows_the_mean_cost_of_all_seeds(lab: Path) -> None:
+    found = experiment(lab / "early.yaml", root=lab / "runs")
+    costs = [json.loads((one.folder / "costs.json").read_text())["student"] for one in found.runs]
+    exits = [json.loads((one.folder / "exits.json").read_text()) for one in found.runs]
+    assert [cost["flops"] for cost in costs] == [round(one["early"]["flops"]) for one in exits]
+    assert costs[0]["flops"] != costs[1]["flops"]
+    assert [cost["latency"][0]["median_ms"] for cost in costs] == [one["early"]["mean_ms"] for one in exits]
+    (row,) = run(lab / "early.yaml").rows()
+    assert row.cost["flops"] == round(fmean(cost["flops"] for cost in costs))
+    assert row.cost["latency"][0]["median_ms"] == pytest.approx(fmean(one["early"]["mean_ms"] for one in exits))
+
+
+def test_it_can_be_measured_again_as_it_is(lab: Path) -> None:
+    run(lab / "again.yaml")
+    (again,) = experiment(lab / "again.yaml", root=lab / "runs").runs
+    found = json.loads((again.folder / "exits.json").read_text())
+    measured = json.loads((again.folder / "evaluation.json").read_text())["last"]
+    assert found["early"]["accuracy"] == pytest.approx(measured["accuracy"])
+    assert found["exits"][0]["share"] > 0
+
+
+def test_it_is_not_trained_further(lab: Path) -> None:
+    with pytest.raises(MethodError, match=r"'student' has early exits: .* so it cannot be trained; take the network"):
+        run(lab / "on.yaml")
