@@ -24,9 +24,11 @@ def mobile_net(*, seed: int = 0) -> MobileNet:
 
 
 def stirred(network: nn.Module) -> nn.Module:
-    """The network with BatchNorm layers that do something, drawn from torch's generator."""
+    """The network with BatchNorm layers and slopes that do something, drawn from torch's generator."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, 0.0, 0.9)
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor in (module.weight, module.running_var):
                 nn.init.uniform_(tensor, 0.5, 1.5)
             for tensor in (module.bias, module.running_mean):

@@ -94,15 +94,24 @@ def test_the_wide_network_changes_from_step_to_step_but_not_within_a_step() -> N
     found = distiller().train()
     seen = []
     for step in range(6):
-        for at in found.turns(step, 20, epoch=0.0):
+        for at in found.turns(step, 20, epoch=step / 100):
             for seed in (1, 2):  # two micro-batches
                 found(image_batch(seed=seed), at)
                 seen.append(dict(view_of(found["wide"].model).sizes))
     assert seen[::2] == seen[1::2]
     assert len({tuple(one.values()) for one in seen}) > 3
-    (at,) = found.turns(2, 20, epoch=0.0)
+    (at,) = found.turns(2, 20, epoch=0.02)
     found(image_batch(), at)
     assert dict(view_of(found["wide"].model).sizes) == seen[4]
+
+
+def test_epochs_of_nested_loops_are_refused_before_they_sort_after_every_step() -> None:
+    found = distiller().train()
+    (at,) = found.turns(0, 20, epoch=0)
+    with pytest.raises(MethodError, match=r"the epoch, which is 0 in step 0 and in step 1: .* step / steps_per_epoch"):
+        next(iter(found.turns(1, 20, epoch=0)))
+    (at,) = found.turns(2, 20, epoch=0.5)  # a resumed loop is another one
+    assert at.epoch == 0.5
 
 
 def test_after_a_share_of_training_only_the_inside_of_blocks_is_widened() -> None:
@@ -111,7 +120,7 @@ def test_after_a_share_of_training_only_the_inside_of_blocks_is_widened() -> Non
     own = [view.plan.groups[number].size for number in view.plan.numbers(Follows.WIDTH)]
     early, late = [], []
     for step in range(20):
-        (at,) = found.turns(step, 20, epoch=0.0)
+        (at,) = found.turns(step, 20, epoch=step / 100)
         found(image_batch(), at)
         (early if step < 10 else late).append((sizes(found, Follows.WIDTH), sizes(found, Follows.EXPAND)))
     assert len({tuple(widths) for widths, _ in early}) > 3

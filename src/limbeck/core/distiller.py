@@ -88,6 +88,7 @@ class Distiller(nn.Module):
             raise
         self.reordered: list[tuple[Tensor, int, Tensor]] = []  # what `reorder` was called with since the step began
         self._turn: Turn | None = None
+        self._clock: tuple[int, int, float | None] = (0, -1, None)  # phase, step and epoch of the last `turns`
         self.observed: dict[str, Tensor] = {}
         self.open_all()
 
@@ -283,16 +284,18 @@ class Distiller(nn.Module):
             stage: absent = the stage with index `phase`.
             phase: the stage's index.
             seed: of the run.
-            epoch: passes over the data so far; may be absent when the method does not look at it.
+            epoch: passes over the data so far, fractions included; may be absent when the method does not look at it.
 
         Raises:
-            MethodError: the method looks at the epoch, which is absent; there is no such stage or step.
+            MethodError: the method looks at the epoch, which is absent or stays while steps go on; there is no such
+                stage or step.
         """
         if epoch is None and "epoch" in self.method.looks_at():
             raise MethodError(
                 f"{type(self.method).__name__} looks at the epoch: turns(step, steps, epoch=...) with the passes over "
                 "the data so far, such as step / steps_per_epoch"
             )
+        self._check_advance(phase, step, epoch)
         plan = self.method.plan()
         if not 0 <= step < steps:
             raise MethodError(f"turns({step}, {steps}): expected a step from 0 on that is less than the steps")
@@ -308,6 +311,15 @@ class Distiller(nn.Module):
         if at is not None:
             with torch.no_grad():
                 self.method.after_step(self, at)
+
+    def _check_advance(self, phase: int, step: int, epoch: float | None) -> None:
+        """A whole number of epochs, as nested loops count them, would not tell at which step an epoch begins."""
+        (before, last, passes), self._clock = self._clock, (phase, step, epoch)
+        if "epoch" in self.method.looks_at() and (before, last, passes) == (phase, step - 1, epoch):
+            raise MethodError(
+                f"{type(self.method).__name__} looks at the epoch, which is {epoch} in step {last} and in step {step}: "
+                "it counts passes with their fractions, such as step / steps_per_epoch"
+            )
 
     def switch(self, turn: Turn) -> None:
         """Let gradient reach exactly what the turn trains; the other trained networks become guests."""

@@ -31,6 +31,10 @@ sort; the code forgets them. The first sort comes after one epoch, so that given
 step of an epoch, so that an evaluation sees a network that was trained since. The network keeps the weights it has, and
 additional ones are drawn with their spread; the code draws all of them by `kaiming_uniform_(a=√5)`. All processes draw
 the same network. Sorting needs epochs: the loop must tell `turns` of them.
+
+What else reads features inside a block, such as a hint in a composition, gets them in another order after each sort:
+tap the ends of blocks, or switch `sort` off. A block that expands without a depthwise convolution and has no shortcut
+is not told from two layers in a row: its inside is widened by `widths`.
 """
 
 from __future__ import annotations

@@ -89,6 +89,9 @@ class Calling(nn.Module):
         lambda self, x: (x * x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1).expand_as(x)).mean((2, 3)),
         lambda self, x: (x * x.mean((2, 3)).view(x.shape[0], x.shape[1], 1, 1)).mean((2, 3)),
         lambda self, x: nn.functional.adaptive_avg_pool2d(x, 1).reshape(x.size()[0], x.size(1)),
+        lambda self, x: nn.functional.adaptive_avg_pool2d(x, 1)[..., 0, 0],
+        lambda self, x: nn.functional.adaptive_avg_pool2d(x**2, 1).sqrt().flatten(-3),
+        lambda self, x: nn.functional.adaptive_avg_pool2d(x, 1).flatten(1, 3),
     ],
 )
 def test_usual_functions_are_followed_up_to_the_linear_layer(function: Callable[[nn.Module, Tensor], Tensor]) -> None:
@@ -125,7 +128,11 @@ def test_flattened_maps_give_each_channel_its_pixels() -> None:
         (lambda self, x: x.view(x.size(0), 2, 2, 8, 8).mean((3, 4)), 4, "followed through 'view'"),
         (lambda self, x: x.view(x.size(0), x.size(1), -1).mean(-1), 4, "followed through 'view'"),
         (lambda self, x: x.view(x.size(0), x.size(2), -1).mean(-1), 8, "followed through 'view'"),
+        (lambda self, x: x.view(x.size(0), 256), 256, r"followed through 'view'; .* flatten\(1\)"),
+        (lambda self, x: x.view(-1, 256), 256, r"followed through 'view'; .* flatten\(1\)"),
         (lambda self, x: x[:, 1:].mean((2, 3)), 3, "followed through 'getitem'"),
+        (lambda self, x: x.mean((2, 3))[..., :2], 2, "followed through 'getitem'"),
+        (lambda self, x: (x ** self.other(x[:, :3])).mean((2, 3)), 4, "followed through 'getitem'"),
         (lambda self, x: x.unsqueeze(1).mean((1, 3, 4)), 4, "followed through 'unsqueeze'"),
         (lambda self, x: x.chunk(2, 1)[0].mean((2, 3)), 2, "followed through 'chunk'"),
         (lambda self, x: (x * self.gamma).mean((2, 3)), 4, "uses the tensor 'gamma' directly"),

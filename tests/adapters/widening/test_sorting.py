@@ -75,7 +75,7 @@ def test_the_function_stays_where_the_channels_of_a_block_are_flattened() -> Non
         *(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1), nn.PReLU(8), nn.Conv2d(8, 8, 3, groups=8)),
         *(nn.Flatten(), nn.BatchNorm1d(8 * 36), nn.Linear(8 * 36, 2)),
     )
-    student, wide = (view.double() for view in views(model))
+    student, wide = (view.eval().double() for view in views(model))
     images = colour_batch(4, side=8)[0].double()
     before, inside = wide(images), student(images)
     sort_channels(student, in_place)
@@ -103,3 +103,21 @@ def test_a_second_sort_changes_nothing() -> None:
     sort_channels(student, lambda tensor, axis, order: orders.append(order))
     assert orders
     assert all(torch.equal(order, torch.arange(len(order))) for order in orders)
+
+
+def test_a_branch_that_nothing_comes_of_is_not_sorted() -> None:
+    class Aside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.expand, self.fc = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 8, 1), nn.Linear(4, 2)
+            self.depthwise = nn.Conv2d(8, 8, 3, groups=8)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.stem(images)
+            self.depthwise(self.expand(x))
+            return self.fc(x.mean((2, 3)))
+
+    student, _ = views(Aside())
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    sort_channels(student, in_place)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())

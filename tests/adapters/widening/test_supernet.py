@@ -10,6 +10,7 @@ from random import Random
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limbeck.adapters.widening.layers import Sliced
 from limbeck.adapters.widening.supernet import plain, try_stretched, view_of, widen
@@ -220,6 +221,12 @@ class Reaching(nn.Module):
         x = second(first(images).relu())
         if self.how == "training" and self.training:
             x = x + self.aside(x)
+        if self.how == "class" and isinstance(second, nn.Conv2d):
+            x = x.relu() ** 2
+        if self.how == "weight":
+            x = x.to(second.weight.dtype)
+        if self.how == "keyword":
+            x = second(input=x)
         return fc(x.mean((2, 3)))
 
 
@@ -228,7 +235,10 @@ class Reaching(nn.Module):
     [
         ("list", r"module 'first' \(Conv2d\): forward does not reach it"),
         ("training", "with wider layers, in train mode, it raises: .*to have 4 channels"),
+        ("class", "answers otherwise when its layers are replaced; does it ask for their class"),
         ("attributes", ""),
+        ("weight", ""),
+        ("keyword", ""),
     ],
 )
 def test_what_a_graph_does_not_tell_is_tried_before_training(how: str, message: str) -> None:
@@ -240,3 +250,48 @@ def test_what_a_graph_does_not_tell_is_tried_before_training(how: str, message: 
     assert view_of(wide).sizes == sizes
     assert wide.second.layer.weight.shape[0] == sizes[wide.second.place.rows] == round(4 * max(WIDTHS))
     assert not any(module._forward_pre_hooks for module in wide.modules())
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose code reads its own figures, as weight standardisation does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weight.reshape(self.out_channels, self.in_channels // self.groups, -1)
+        return F.conv2d(x, (self.weight - rows.mean((1, 2))[:, None, None, None]), groups=self.groups)
+
+
+@pytest.mark.parametrize("drawn", [WIDTHS[:1], WIDTHS[-1:]])
+def test_layers_that_read_their_own_figures_read_the_active_ones(drawn: tuple[float, ...]) -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 1), Standardised(4, 6, 3, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Linear(6, 2),
+    )
+    images = colour_batch(3, side=8)[0]
+    student, wide = views(model)
+    torch.testing.assert_close(student(images), model(images))
+    view_of(wide).draw(Random(0), widths=drawn, expands=EXPANDS[-1:])
+    layer = wide[1]
+    rows, columns = layer.place.shape(view_of(wide).sizes)
+    assert columns is not None
+    by_hand = Standardised(columns, rows, 3, bias=False)
+    by_hand.load_state_dict({"weight": layer.layer.weight[:rows, :columns]})
+    x = torch.rand(2, columns, 4, 4)
+    torch.testing.assert_close(layer(x), by_hand(x))
+    assert (layer.out_channels, layer.in_channels) == (rows, columns)
+    assert layer.layer.out_channels == len(layer.layer.weight)
+
+
+def test_what_lies_outside_of_layers_is_shared_too() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.slope, self.fc = nn.Conv2d(1, 4, 3), nn.PReLU(), nn.Linear(4, 2)
+            self.scale = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.fc(self.slope(self.conv(images)).mean((2, 3)) * self.scale)
+
+    student, wide = views(Scaled())
+    own = dict(student.named_parameters())
+    assert {"slope.weight", "scale"} < set(own)
+    assert all(parameter is own[name] for name, parameter in wide.named_parameters())

@@ -84,7 +84,7 @@ def test_exits_on_the_hundred_classes_are_reported_only() -> None:
 def test_all_classifiers_together_are_the_mean_of_their_logits() -> None:
     """Two of three are right about the first image, but one is very sure of another class; the second is clear."""
     logits = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 9.0]], [[0.0, 1.0], [0.0, 2.0], [1.0, 0.0]]])
-    answers = ExitAnswers(logits, torch.tensor([0, 1]), torch.tensor([7, 3]))
+    answers = ExitAnswers(logits, torch.tensor([0, 1]), torch.tensor([7, 3]), torch.ones(2, logits.shape[1] - 1))
     assert together([answers]).counts == [1]
     assert [one.counts for one in heads([answers])] == [[0], [0], [2]]
 

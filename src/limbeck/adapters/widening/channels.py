@@ -223,7 +223,11 @@ class Channels:
             return self._join(node, groups)
         alike = [group for one in like(node) if (group := self._of[one]) is not None]
         if not keeps(node) or not set(groups[1:]) <= set(alike):
-            raise self._refused(node, f"the channels cannot be followed through {name_of(node)!r}")
+            name = name_of(node)
+            hint = (
+                "; to flatten maps, write flatten(1), whose length is not fixed" if name in ("view", "reshape") else ""
+            )
+            raise self._refused(node, f"the channels cannot be followed through {name!r}{hint}")
         return self._join(node, (groups[0], *alike))
 
     _call_method = _call_function

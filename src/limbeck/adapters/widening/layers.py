@@ -8,10 +8,10 @@ flattened map with p pixels, "the first c" are the first c · p.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from limbeck.adapters.widening.channels import Layer
@@ -40,7 +40,7 @@ def wider(layer: nn.Module, rows: int, columns: int | None) -> nn.Module:
     for name, buffer in made._buffers.items():
         if buffer is not None and buffer.ndim:
             made._buffers[name] = _extended(buffer, _BEGIN.get(name, 0.0), rows, columns)
-    _state(made, rows, columns)
+    made.__dict__.update(_figures(layer, rows, columns))
     return made
 
 
@@ -56,17 +56,14 @@ def _extended(given: Tensor, begin: float, rows: int, columns: int | None) -> Te
     return wide
 
 
-def _state(layer: nn.Module, rows: int, columns: int | None) -> None:
-    """Let a layer's own figures agree with its tensors."""
+def _figures(layer: nn.Module, rows: int, columns: int | None) -> dict[str, int]:
+    """What a layer says of itself when its tensors have these shapes."""
     if isinstance(layer, _ConvNd):
-        layer.out_channels, layer.in_channels = rows, rows if columns is None else columns
-        layer.groups = rows if columns is None else 1
-    elif isinstance(layer, _BatchNorm):
-        layer.num_features = rows
-    elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = rows
-    elif isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = rows, columns or layer.in_features
+        alone = columns is None
+        return {"out_channels": rows, "in_channels": columns or rows, "groups": rows if alone else 1}
+    if isinstance(layer, nn.Linear):
+        return {"out_features": rows, "in_features": columns or layer.in_features}
+    return {"num_parameters" if isinstance(layer, nn.PReLU) else "num_features": rows}
 
 
 def cut(tensor: Tensor, rows: int, columns: int | None) -> Tensor:
@@ -118,18 +115,33 @@ class Sliced(nn.Module):
         own = {**self.layer._parameters, **self.layer._buffers}
         return {name: cut(tensor, rows, columns) for name, tensor in own.items() if tensor is not None}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output on the active input channels, [b, active rows, …]."""
-        layer, cuts = self.layer, self.tensors(self.active.sizes)
-        parameters, buffers, groups = layer._parameters, layer._buffers, getattr(layer, "groups", None)
+        layer, seen = self.layer, self._seen()
+        before = {name: layer.__dict__[name] for name in seen}
         # The layer's own code must see the slices, whichever subclass it is; `functional_call` does the same slower.
-        layer.__dict__["_parameters"] = {name: cuts.get(name) for name in parameters}
-        layer.__dict__["_buffers"] = {name: cuts.get(name) for name in buffers}
-        if groups is not None and self.place.columns is None:
-            layer.__dict__["groups"] = self.active.sizes[self.place.rows]
+        layer.__dict__.update(seen)
         try:
-            return layer(x)
+            return layer(*args, **kwargs)
         finally:
-            layer.__dict__["_parameters"], layer.__dict__["_buffers"] = parameters, buffers
-            if groups is not None:
-                layer.__dict__["groups"] = groups
+            layer.__dict__.update(before)
+
+    def _seen(self) -> dict[str, Any]:
+        """What the layer's code shall find in the layer."""
+        layer, cuts = self.layer, self.tensors(self.active.sizes)
+        return {
+            "_parameters": {name: cuts.get(name) for name in layer._parameters},
+            "_buffers": {name: cuts.get(name) for name in layer._buffers},
+            **_figures(layer, *self.place.shape(self.active.sizes)),
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        """What a network asks of its layer, such as `weight.dtype`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            layer, seen = super().__getattr__("layer"), self._seen()
+        for found in (seen, seen["_parameters"], seen["_buffers"]):
+            if name in found:
+                return found[name]
+        return getattr(layer, name)

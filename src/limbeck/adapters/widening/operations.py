@@ -30,7 +30,7 @@ _SAME = frozenset(
             "hardsigmoid",
             "hardtanh",
         ),
-        *("sigmoid", "tanh", "softplus", "softsign", "clamp", "clip", "neg", "abs", "exp"),
+        *("sigmoid", "tanh", "softplus", "softsign", "clamp", "clip", "neg", "abs", "exp", "square", "sqrt"),
         *("dropout", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout", "stochastic_depth"),
         *("contiguous", "clone", "float", "half", "to"),
         *("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"),
@@ -65,17 +65,13 @@ def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
         module: what it calls, if that is a module.
     """
     if module is not None:
-        if isinstance(module, nn.PReLU):
-            return module.num_parameters == 1  # a slope per channel is a layer with weights
-        if isinstance(module, nn.Flatten):
-            return (module.start_dim, module.end_dim) == (1, -1)
-        return isinstance(module, _SAME_MODULES)
+        return _module_keeps(module)
     name, given = name_of(node), [*node.args[1:], *node.kwargs.values()]
     if name in ("view", "reshape"):
         sizes = _sizes(given)
         return bool(like(node)) or (len(sizes) == 2 and sizes[1] == -1)  # images are the first axis
     if name == "flatten":
-        return given in ([1], [1, -1])
+        return bool(given) and given[0] in (1, -3) and given[1:] in ([], [-1], [3])  # maps; of features, nothing to do
     if name == "unsqueeze":
         return given[0] in (2, 3, -1)
     if name == "getitem":
@@ -84,7 +80,17 @@ def keeps(node: fx.Node, module: nn.Module | None = None) -> bool:
         return isinstance(given[0], tuple | list) and len(given[0]) <= 4  # the last two axes
     if name in ("mean", "sum", "amax", "squeeze"):
         return bool(given) and _on_maps(given[0])
+    if name == "pow":
+        return not isinstance(given[0], fx.Node)
     return name in _SAME or name == "expand_as"
+
+
+def _module_keeps(module: nn.Module) -> bool:
+    if isinstance(module, nn.PReLU):
+        return module.num_parameters == 1  # a slope per channel is a layer with weights
+    if isinstance(module, nn.Flatten):
+        return (module.start_dim, module.end_dim) == (1, -1)
+    return isinstance(module, _SAME_MODULES)
 
 
 def like(node: fx.Node) -> list[fx.Node]:
@@ -122,7 +128,12 @@ def _behind_channels(index: Any) -> bool:
     if not isinstance(index, tuple) or not index:
         return False
     whole = slice(None)
-    return index[:2] == (whole, whole) or (index[0] is Ellipsis and all(one is None for one in index[1:]))
+    return index[:2] == (whole, whole) or (index[0] is Ellipsis and _on_the_last_two(index[1:]))
+
+
+def _on_the_last_two(index: tuple[Any, ...]) -> bool:
+    """Of `x[..., index]`, x a map: new axes at the end, or one place of the last two."""
+    return all(one is None for one in index) or (len(index) == 2 and all(isinstance(one, int) for one in index))
 
 
 def _on_maps(axes: Any) -> bool:

@@ -29,6 +29,8 @@ def sort_channels(model: nn.Module, reorder: Reorder) -> None:
     layers, reductions = view.sliced(model), view.plan.numbers(Follows.REDUCTION)
     for group in (*view.plan.numbers(Follows.EXPAND), *reductions):
         takes = [one for one in layers if one.place.columns == group and one.place.rows not in reductions]
+        if not takes:
+            continue  # a branch that nothing comes of
         order = torch.stack([_norms(one) for one in takes]).sum(0).argsort(descending=True, stable=True)
         for one in layers:
             for axis, each in one.place.axes(group):

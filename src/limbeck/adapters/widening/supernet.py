@@ -8,11 +8,13 @@ so a tap on the given network is a tap on either view. The *student's* widths st
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from limbeck.adapters.widening.kinds import Follows, Plan, plan_of
 from limbeck.adapters.widening.layers import Active, Sliced, wider
@@ -74,13 +76,14 @@ def widen(model: nn.Module, *, widths: Sequence[float], expands: Sequence[float]
     plan = plan_of(inner(model))
     largest = _largest(plan, widths, expands)
     student, view = copy.deepcopy(model), View(plan, copy.deepcopy(model))
-    shared: dict[int, object] = {}
+    # What lies outside of the layers, such as a learned factor, is the same at every width.
+    shared: dict[int, object] = {id(parameter): parameter for parameter in student.parameters()}
     for one in plan.layers:
         given = inner(student).get_submodule(one.path)
         layer = wider(given, *one.shape(largest))
         shared[id(layer)] = layer
         _replace(inner(student), given, Sliced(layer, view, one))
-    # Layers found in the memo of a deep copy are not copied: the copy shares them.
+    # What is found in the memo of a deep copy is not copied: the copy shares it.
     wide = copy.deepcopy(student, {**shared, id(view): View(plan, view.template)})
     return student, wide
 
@@ -92,37 +95,54 @@ def _largest(plan: Plan, widths: Sequence[float], expands: Sequence[float]) -> d
 
 @torch.no_grad()
 def try_stretched(wide: nn.Module, run: Callable[[nn.Module], object]) -> None:
-    """Run a copy of a stretched view on an example, in eval and in train mode.
+    """Run a copy of a view on an example: as the network was given, and stretched, in eval and in train mode.
 
     A graph tells neither what a network does in training, nor whether it reaches its layers by the names under which
-    they were replaced.
+    they were replaced, nor whether it asks what kind of layers they are.
 
     Args:
         wide: a view; is left as it is.
         run: runs a network on an example.
 
     Raises:
-        MethodError: a layer is not reached, or does not get the channels that it takes.
+        MethodError: a layer is not reached, does not get the channels that it takes, or is used otherwise than before.
     """
     trial = copy.deepcopy(wide)
     view, reached = view_of(trial), set[nn.Module]()
     given = inner(view.template)
+    expected = run(copy.deepcopy(view.template).eval())  # what fails here has nothing to do with widths
     stretched, view.sizes = view.sizes, view.plan.sizes({})
-    run(trial.eval())  # as it was given: what fails here has nothing to do with widths
+    with _explained(given, "as it was given"):
+        answer = run(trial.eval())
+    if not _alike(expected, answer):
+        why = "it answers otherwise when its layers are replaced; does it ask for their class (isinstance)?"
+        raise refusal(given, "", why)
     view.sizes = stretched
     layers = {path: module for path, module in inner(trial).named_modules() if isinstance(module, Sliced)}
     for layer in layers.values():
         layer.register_forward_pre_hook(lambda module, _: reached.add(module))
     for mode in ("eval", "train"):
-        try:
+        with _explained(given, f"with wider layers, in {mode} mode,"):
             run(trial.train(mode == "train"))
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # of torch, for tensors that do not fit
-            why = f"with wider layers, in {mode} mode, it raises: {' '.join(str(error).split())}"
-            raise refusal(given, "", why) from error
         for path, layer in layers.items():
             if layer not in reached:
                 why = "forward does not reach it as an attribute of its module, but as through a list or a closure"
                 raise refusal(given, path, why)
+
+
+@contextmanager
+def _explained(given: nn.Module, when: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:  # for tensors that do not fit
+        raise refusal(given, "", f"{when} it raises: {' '.join(str(error).split())}") from error
+
+
+def _alike(expected: object, answer: object) -> bool:
+    """Whether two outputs are equal, to rounding; of the same network, so they have the same form."""
+    pairs = zip(*(pytree.tree_leaves(one) for one in (expected, answer)), strict=True)
+    tensors = [(one, other) for one, other in pairs if isinstance(one, Tensor)]
+    return all(torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max())) for one, other in tensors)
 
 
 def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
