@@ -129,3 +129,102 @@ def test_what_is_made_of_several_networks_is_not_branched_again() -> None:
     network = GatedEnsemble(made(conv_net()), Gate(4, 3), at="3")
     with pytest.raises(MethodError, match="made of several networks already"):
         made(network, at="network.9")
+
+
+class Odd(nn.Module):
+    """A network whose own code does what is usual, and is hard on copies of its tail."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(1, 4, 3, padding=1), nn.Sequential(nn.Hardswish(inplace=True), conv(4))
+        self.second = nn.Sequential(nn.LeakyReLU(0.3, inplace=True), conv(4))
+        self.listed, self.placed, self.head = Listed(), Placed(), nn.Linear(4, 3)
+        self.place = nn.Parameter(torch.randn(8, 4))
+        self.how = how
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.how == "standardised":
+            images = (images - images.mean((1, 2, 3), keepdim=True)) / images.std((1, 2, 3), keepdim=True)
+        x = self.stem(images)
+        if self.how == "listed":
+            x = self.listed(x, [x])
+        x = self.second(self.first(x))
+        if self.how == "placed":
+            x = self.placed(x, self.place)
+        if self.how == "kept":
+            self.features = x
+        return self.head(x.mean((2, 3)))
+
+
+def conv(width: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, 3, padding=1)
+
+
+class Listed(nn.Module):
+    """Changes the list that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(4)
+
+    def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        skips[0] = x + self.conv(skips[0])
+        return skips[0]
+
+
+class Placed(nn.Module):
+    """Takes a tensor without a row per sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(4)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        return self.conv(x) + place.T[:, :, None]
+
+
+@pytest.mark.parametrize(
+    ("how", "at"), [("in place", "first"), ("listed", "listed"), ("placed", "first"), ("standardised", "first")]
+)
+def test_every_branch_is_the_plain_network_that_it_is_delivered_as(how: str, at: str) -> None:
+    network = Odd(how)
+    found = branched(network, lambda model: model(IMAGES[:3]), at=at, count=3)
+    for mode in (True, False):
+        several = found.train(mode)(IMAGES)
+        alone = [branch(found, number)(IMAGES) for number in range(3)]
+        torch.testing.assert_close(several, torch.cat(alone))
+    found.train()(IMAGES).square().sum().backward()
+    own = branch(found, 1).train()
+    own.zero_grad()
+    own(IMAGES).square().sum().backward()
+    torch.testing.assert_close(found.second.copies[1][1].weight.grad, own.second[1].weight.grad)
+
+
+def test_a_network_that_is_not_finite_on_blank_images_is_assembled_again() -> None:
+    ensemble = GatedEnsemble(branched(Odd("standardised"), lambda m: m(IMAGES), at="first", count=2), None, at="first")
+    blank = torch.zeros(2, 1, 8, 8)
+    again = GatedEnsemble.assemble({"network": Odd("standardised")}, blank, **ensemble.facts()).eval()
+    again.load_state_dict(ensemble.state_dict())
+    torch.testing.assert_close(again(IMAGES), ensemble.eval()(IMAGES))
+
+
+def test_what_a_pass_leaves_in_a_module_does_not_stop_a_branch_from_being_taken() -> None:
+    found = made(Odd("kept"), at="first").train()
+    found(IMAGES).sum().backward()
+    taken = branch(found, 1).eval()
+    torch.testing.assert_close(taken(IMAGES), found.eval()(IMAGES).chunk(3)[1])
+
+
+def test_what_is_shared_or_not_trained_stays_so_in_each_branch() -> None:
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 3)
+    )
+    network[4].weight = network[2].weight
+    network[5].weight.requires_grad_(False)
+    found = made(network, at="2")
+    for number in range(3):
+        one = branch(found, number)
+        assert one[4].weight is one[2].weight
+        assert torch.equal(one[5].weight, network[5].weight)
+        assert torch.equal(one[2].weight.flatten().sort().values, network[2].weight.flatten().sort().values)
+    assert not torch.equal(branch(found, 1)[2].weight, network[2].weight)

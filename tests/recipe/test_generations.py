@@ -99,6 +99,15 @@ def test_a_given_teacher_is_no_generation_in_the_figures(lab: Path) -> None:
     assert "0: " not in note
 
 
+def test_a_given_teacher_that_is_the_student_alone_of_one_seed_is_no_generation_of_the_other(lab: Path) -> None:
+    (lab / "teacher.yaml").write_text(BAN.replace("born_again", "supervised").replace("generations: 3\n", ""))
+    given = f"models.teacher.from={lab}/teacher.yaml"
+    results = run(lab / "ban.yaml", given, "generations=2", "seeds=2")
+    (note,) = [note for note in results.notes if note.startswith("test accuracy by generation")]
+    assert ": 1: " in note
+    assert "0: " not in note
+
+
 def test_a_recipe_without_generations_keeps_its_seed_and_needs_a_teacher(lab: Path) -> None:
     with pytest.raises(RecipeError, match="born_again needs a network for the role 'teacher'"):
         planned(lab / "ban.yaml", "generations=null")

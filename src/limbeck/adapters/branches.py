@@ -10,7 +10,7 @@ before the cut. Modules that also run before the cut, and parameters outside mod
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,43 +28,56 @@ class Branches(nn.Module):
     """Copies of one module, each for its part of the batch.
 
     Args:
-        module: the first copy; the others have initial weights of their own.
-        count: of copies.
+        copies: the module and others like it.
         first: whether the trunk ends here: each copy gets the whole input.
     """
 
-    def __init__(self, module: nn.Module, count: int, *, first: bool) -> None:
+    def __init__(self, copies: Sequence[nn.Module], *, first: bool) -> None:
         super().__init__()
-        self.copies = nn.ModuleList([module, *(_fresh(module) for _ in range(count - 1))])
+        self.copies = nn.ModuleList(copies)
         self.first = first
+        self.rows: int | None = None
+        """While the next pass is an example: rows of all copies together."""
+        self.whole: frozenset[int] = frozenset()
+        """Numbers of the inputs that each copy gets whole: without a row per sample, as embeddings of positions are."""
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the copies give, one after the other along the batch."""
-        count = len(self.copies)
-        if self.first:
-            given = [branch(*inputs, **options) for branch in self.copies]
-        else:
-            parts = [_part((inputs, options), number, count) for number in range(count)]
-            given = [branch(*part[0], **part[1]) for branch, part in zip(self.copies, parts, strict=True)]
+        leaves, form = _pytree.tree_flatten((inputs, options))
+        if self.rows is not None:
+            self.whole = frozenset(place for place, x in enumerate(leaves) if self.first or not _divides(x, self.rows))
+            self.rows = None
+        given = []
+        for number, one in enumerate(self.copies):
+            own = [self._part(x, place, number) for place, x in enumerate(leaves)]
+            args, kwargs = _pytree.tree_unflatten(own, form)
+            given.append(one(*args, **kwargs))
         return _pytree.tree_map(lambda *each: torch.cat(each) if isinstance(each[0], Tensor) else each[0], *given)
 
+    def _part(self, x: Any, place: int, number: int) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if place in self.whole:
+            return x.clone()  # a copy that changes it in place leaves it to the others as it was
+        part = x.unflatten(0, (len(self.copies), -1))[number]  # not `chunk`: no exporter follows it at any batch size
+        return part.clone() if torch.is_grad_enabled() else part
 
-def _part(inputs: Any, number: int, count: int) -> Any:
-    def taken(x: Any) -> Any:  # not `chunk`, which an exporter cannot follow at any batch size
-        return x.unflatten(0, (count, -1))[number] if isinstance(x, Tensor) and x.ndim else x
 
-    return _pytree.tree_map(taken, inputs)
+def _divides(x: Any, rows: int) -> bool:
+    return isinstance(x, Tensor) and x.ndim > 0 and x.shape[0] % rows == 0
 
 
-def _fresh(module: nn.Module) -> nn.Module:
-    """A copy whose weights are the same numbers in a random order, so drawn from the same distribution.
+def _fresh(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Copies whose weights are the same numbers in a random order, so drawn from the same distribution.
 
-    Vectors (biases, normalisations) are copied as they are: they begin at constants.
+    Vectors (biases, normalisations) are copied as they are: they begin at constants. So is what is not trained. What
+    modules share, their copies share.
     """
-    made = copy.deepcopy(module)
+    memo: dict[int, Any] = {}
+    made = {path: copy.deepcopy(module, memo) for path, module in modules.items()}
     with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.ndim > 1:
+        for parameter in dict.fromkeys(parameter for module in made.values() for parameter in module.parameters()):
+            if parameter.ndim > 1 and parameter.requires_grad:
                 order = torch.randperm(parameter.numel(), device=parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return made
@@ -97,23 +110,33 @@ def branched(network: nn.Module, run: Callable[[nn.Module], Any], *, at: str, co
         tail = _tail(plain, lambda: run(made), at)
     if not any(_has_state(modules[path]) for path in tail):
         raise MethodError(f"nothing from {at!r} on has weights, so all branches would be alike; begin them earlier")
-    for path in tail:
-        if path == at or _has_state(modules[path]):
-            parent, _, name = path.rpartition(".")
-            setattr(plain.get_submodule(parent), name, Branches(modules[path], count, first=path == at))
+    own = {path: modules[path] for path in tail if path == at or _has_state(modules[path])}
+    others = [_fresh(own) for _ in range(count - 1)]
+    for path, module in own.items():
+        several = Branches([module, *(other[path] for other in others)], first=path == at)
+        several.rows = count * len(alone)
+        parent, _, name = path.rpartition(".")
+        setattr(plain.get_submodule(parent), name, several)
     with evaluating(made):
-        _check(plain, lambda: run(made), alone, at=at, count=count)
+        _check(made, run, alone, at=at, count=count)
     return made
 
 
 def branch(network: nn.Module, number: int = 0) -> nn.Module:
     """One tail of a branched network as a plain network, with its original names."""
-    made = copy.deepcopy(network)
+    made = copy.deepcopy(network, _of_passes(network))
     for path, module in list(made.named_modules()):
         if isinstance(module, Branches):
             parent, _, name = path.rpartition(".")
             setattr(made.get_submodule(parent), name, module.copies[number])
     return made
+
+
+def _of_passes(network: nn.Module) -> dict[int, Any]:
+    """What a deep copy shall take for tensors that a pass has left in modules, which torch refuses to copy."""
+    values = (value for module in network.modules() for value in vars(module).values())
+    kept = (x for value in values for x in _pytree.tree_leaves(value) if isinstance(x, Tensor) and not x.is_leaf)
+    return {id(x): x.detach().clone() for x in kept}
 
 
 def last_stage(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
@@ -124,7 +147,10 @@ def last_stage(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
     """
     found = outline(network, run)
     if len(found.stages) < 2:
-        raise MethodError("at: auto finds one stage only, and branches need a trunk; name the module where they begin")
+        such = f", such as {found.units[2 * len(found.units) // 3].path!r}" if found.units else ""
+        raise MethodError(
+            f"at: auto finds one stage only, and branches need a trunk; name the module where they begin{such}"
+        )
     return found.units[found.units.index(found.stages[-2]) + 1].path
 
 
@@ -156,25 +182,27 @@ def _tail(network: nn.Module, run: Callable[[], Any], at: str) -> list[str]:
     return [path for path in after if not any(f"{path}.".startswith(f"{other}.") for other in after if other != path)]
 
 
-def _check(network: nn.Module, run: Callable[[], Any], alone: Any, *, at: str, count: int) -> None:
-    """The first tail gives what the network gave alone; there are so many of them."""
+def _check(made: nn.Module, run: Callable[[nn.Module], Any], alone: Any, *, at: str, count: int) -> None:
+    """Each tail gives what it gives as a plain network, the first what the network gave alone."""
+    name = type(inner(made)).__name__
     advice = "take the start of a stage, after which nothing from before is needed"
     try:
-        several = run()
+        several = run(made)
     except (RuntimeError, ValueError, IndexError) as error:
         raise MethodError(
-            f"{type(network).__name__} cannot be split at {at!r}: a later step needs a tensor, or the batch size, from "
+            f"{name} cannot be split at {at!r}: a later step needs a tensor, or the batch size, from "
             f"before it ({' '.join(str(error).split())}); {advice}"
         ) from error
     except (AttributeError, TypeError) as error:
         raise MethodError(
-            f"{type(network).__name__} cannot be split at {at!r}: its own code looks inside a module that would stand "
+            f"{name} cannot be split at {at!r}: its own code looks inside a module that would stand "
             f"there several times ({error}); {advice}"
         ) from error
     fits = isinstance(several, Tensor) and several.shape == (count * len(alone), *alone.shape[1:])
-    if not fits or not torch.allclose(several[: len(alone)], alone, rtol=1e-3, atol=1e-4):
+    expected = [alone, *(run(branch(made, number)) for number in range(1, count))] if fits else []
+    if not fits or not torch.allclose(several, torch.cat(expected), rtol=1e-3, atol=1e-4, equal_nan=True):
         came = f"shape {list(several.shape)}" if isinstance(several, Tensor) else f"a {type(several).__name__}"
         raise MethodError(
-            f"{type(network).__name__} cannot be split at {at!r}: its {count} tails give {came} where the network "
+            f"{name} cannot be split at {at!r}: its {count} tails give {came} where the network "
             f"alone gives {list(alone.shape)}, or other values; {advice}"
         )

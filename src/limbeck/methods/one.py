@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from limbeck.adapters.branches import branch, branched, last_stage
 from limbeck.adapters.gate import Gate, GatedEnsemble, gated
 from limbeck.adapters.maps import check_maps, map_channels
+from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.net import Kind
 from limbeck.core.plan import At
@@ -103,13 +104,16 @@ class ONE(Method):
         """The gate.
 
         Raises:
-            MethodError: the trunk ends in a map whose channels come last.
+            MethodError: the trunk ends in a map whose channels come last, of which the gate cannot take the mean.
         """
         if not self.gate:
             return {}
         shape = shapes["student"][self._cut]
         if len(shape) == 4:
-            check_maps(self.tapped(), shapes)
+            try:
+                check_maps(self.tapped(), shapes)
+            except MethodError as error:
+                raise MethodError(f"{error}, or do without a gate (gate: false)") from error
         return {"gate": Gate(map_channels(shape), self.branches)}
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:

@@ -93,10 +93,11 @@ def generation_notes(runs: Sequence[Run]) -> list[str]:
         runs: one per seed.
     """
     each = [_generations(run) for run in runs]
-    if len(each[0]) < 2:
+    count = min(map(len, each))  # a teacher that was given may be the student alone of one seed, and so of one chain
+    if count < 2:
         return []
     found = []
-    for several in zip(*each, strict=True):
+    for several in zip(*(chain[-count:] for chain in each), strict=True):
         measured = [_accuracy(run) for run in several]
         found.append(f"{several[0].recipe.generations or 0}: {_over_seeds(measured)}")
     return [f"test accuracy by generation: {', '.join(found)}"]
