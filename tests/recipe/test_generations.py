@@ -108,6 +108,14 @@ def test_a_given_teacher_that_is_the_student_alone_of_one_seed_is_no_generation_
     assert "0: " not in note
 
 
+def test_generations_that_do_not_begin_anew_are_said_to(lab: Path) -> None:
+    (lab / "first.yaml").write_text(BAN.replace("born_again", "supervised").replace("generations: 3\n", ""))
+    given = f"models.student={{from: {lab}/first.yaml}}"
+    text = "each generation begins with the weights of the given student, and not with new ones"
+    assert text in run(lab / "ban.yaml", given, "generations=2").notes
+    assert text not in run(lab / "ban.yaml", "generations=2").notes
+
+
 def test_a_recipe_without_generations_keeps_its_seed_and_needs_a_teacher(lab: Path) -> None:
     with pytest.raises(RecipeError, match="born_again needs a network for the role 'teacher'"):
         planned(lab / "ban.yaml", "generations=null")

@@ -15,6 +15,7 @@ from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run, baseline_of, network_name, plain_name
+from limbeck.recipe.models import From
 from limbeck.recipe.results import Entry, Results, Role
 
 
@@ -89,6 +90,8 @@ def label_notes(run: Run, dataset: Dataset, *, taught: bool) -> list[str]:
 def generation_notes(runs: Sequence[Run]) -> list[str]:
     """How each generation did, as its own runs measured it, over the seeds; generation 0 learnt from labels only.
 
+    Whether generations begin anew is said too: those whose student comes from a run all have its weights first.
+
     Args:
         runs: one per seed.
     """
@@ -100,7 +103,9 @@ def generation_notes(runs: Sequence[Run]) -> list[str]:
     for several in zip(*(chain[-count:] for chain in each), strict=True):
         measured = [_accuracy(run) for run in several]
         found.append(f"{several[0].recipe.generations or 0}: {_over_seeds(measured)}")
-    return [f"test accuracy by generation: {', '.join(found)}"]
+    same = isinstance(runs[0].recipe.models["student"], From)
+    begun = ["each generation begins with the weights of the given student, and not with new ones"] if same else []
+    return [f"test accuracy by generation: {', '.join(found)}", *begun]
 
 
 def _accuracy(run: Run) -> float:
