@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ CASES: Mapping[str, str] = {"tiny": "tiny", "tiny-more": "tiny", "tiny-longer": 
 """Network of each pair of trainings, alone and as a part of wider ones."""
 WAYS: Mapping[str, Any] = {"plain": "supervised", "netaug": {"name": "netaug", "calibrate": 2000}}
 _TOLD = {"tiny-more": f", {MORE} times as many images", "tiny-longer": f", {LONGER} times as long"}
-_STYLES = {"tiny": "-", "tiny-more": "-.", "tiny-longer": ":", "large": "--"}
 Curve = list[tuple[float, float]]
 Curves = Mapping[str, Sequence[Curve]]
 PUBLISHED = {("tiny", "plain"): "51.7 %", ("tiny", "netaug"): "53.3 %"}
@@ -118,11 +117,14 @@ class Found:
             f"the trainings with {MORE} times as many images, with their claim, and those of network augmentation for "
             f"{LONGER} times as long were added after the others had shown no gain",
         )
-        pictures = (
-            _picture("losses", "Training loss", "cross-entropy on training images", self.losses),
-            _picture("curves", "Held-out accuracy", "accuracy on held-out images", self.held_out),
-        )
-        return Outcome(tuple(lines), claims, pictures, (*notes(scale), *said))
+        return Outcome(tuple(lines), claims, tuple(self._pictures()), (*notes(scale), *said))
+
+    def _pictures(self) -> Iterator[Picture]:
+        """Of each case how well training images are known, and beside it held-out ones."""
+        for case, network in CASES.items():
+            who = f"{NAMES[network]}{_TOLD.get(case, '')}"
+            yield _picture(f"{case}-training", f"Training loss: {who}", "nats for a training image", self.losses, case)
+            yield _picture(f"{case}-held-out", f"Held-out accuracy: {who}", "accuracy, held out", self.held_out, case)
 
     def _trains_better(self, network: str) -> Claim:
         plain, augmented = (self.trained[f"{network}-{way}"] for way in WAYS)
@@ -145,22 +147,14 @@ def _trained(one: Finished) -> Curve:
     return [(line["epoch"], line["terms"]["task"]) for line in one.curves if "terms" in line]
 
 
-def _picture(name: str, title: str, what: str, curves: Curves) -> Picture:
+def _picture(name: str, title: str, what: str, curves: Curves, case: str) -> Picture:
     def draw(axes: Axes) -> None:
-        for label, several in curves.items():
-            colour = GOOD if label.endswith("netaug") else BAD
-            style = _STYLES[label.rpartition("-")[0]]
-            for points in several:
-                epochs, values = zip(*points, strict=True)
-                shares = [100 * epoch / epochs[-1] for epoch in epochs]
-                axes.plot(shares, values, color=colour, linestyle=style, linewidth=1)
-        axes.set(xlabel="share of the training, %", ylabel=what)
+        for way, colour in (("plain", BAD), ("netaug", GOOD)):
+            for points in curves[f"{case}-{way}"]:
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1)
+        axes.set(xlabel="epoch", ylabel=what)
 
-    caption = (
-        "Blue: as a part of wider networks. Orange: alone. Dashed: the large network; dotted: the tiny one, "
-        f"{LONGER} times as long; dashes and dots: with {MORE} times as many images."
-    )
-    return Picture(name, title, caption, draw, width=420, height=290)
+    return Picture(name, title, "Blue: as a part of wider networks. Orange: alone. A line per seed.", draw)
 
 
 EXPERIMENT = NetAug2022()

@@ -44,7 +44,7 @@ class Size:
 
 
 FULL = Size(images=10_000, epochs=24, batch=64)
-QUICK = Size(images=2_000, epochs=12, batch=32)
+QUICK = Size(images=1_500, epochs=10, batch=32)
 
 
 def size_of(scale: Scale) -> Size:
