@@ -67,7 +67,7 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Results:
         cost={**cost, "weight_bytes": 1000},
         predictions=predictions,
     )
-    recipe = {"method": {"name": "byot", "delivers": "early_exit"}}
+    recipe = {"method": {"name": "byot", "delivers": "early_exit", "accuracy_drop": 3.0}}
     return Results(title="digits/byot", recipe=recipe, classes=dataset.classes, dataset=dataset, entries=[entry])
 
 
@@ -108,6 +108,14 @@ def test_the_lead_says_what_is_saved(early: Results) -> None:
     assert shown.lead.startswith(f"{share:.1%} of the test images leave before the end. A mean image takes")
     assert f"{found['early']['flops'] / found['network']['flops']:.0%} of the network without exits" in shown.lead
     assert f"the accuracy is {found['early']['accuracy']:.2%}, without exits" in shown.lead
+    assert f"{found['network']['accuracy']:.2%} (asked for: at most 3 points less), and" in shown.lead
+
+
+def test_without_an_open_exit_nothing_is_said_to_be_saved(early: Results, tmp_path: Path) -> None:
+    closed = [row | {"threshold": None, "median_ms": None} for row in figures(early)["exits"]]
+    shown = room.section(changed(early, tmp_path, exits=closed))
+    assert shown is not None
+    assert shown.lead.startswith("No exit is open: the held-out images do not show that one would reach the target")
 
 
 def test_exits_that_take_longer_are_said_to(early: Results, tmp_path: Path) -> None:

@@ -123,11 +123,18 @@ def _lead(found: Mapping[str, Any], results: Results, entry: Entry) -> str:
             f"No exit is open{seed}: the held-out images do not show that one would reach the target, and all "
             f"{split} images take the whole network"
         )
+    own, whole, together = (numbers.percent(found[key]["accuracy"]) for key in ("early", "network", "ensemble"))
     return (
-        f"{words}; the accuracy is {numbers.percent(early['accuracy'])}, without exits "
-        f"{numbers.percent(network['accuracy'])}, and {numbers.percent(found['ensemble']['accuracy'])} if all exits "
-        "and the end are asked and averaged."
+        f"{words}; the accuracy is {own}, without exits {whole}{_asked(results)}, and {together} if all exits and the "
+        "end are asked and averaged."
     )
+
+
+def _asked(results: Results) -> str:
+    """The target of the thresholds, to be held against what came of it; empty if it is no loss of accuracy."""
+    method = results.recipe.get("method")
+    drop = method.get("accuracy_drop") if isinstance(method, Mapping) else None
+    return "" if drop is None else f" (asked for: at most {drop:g} points less)"
 
 
 def _panels(found: Mapping[str, Any]) -> list[Panel]:
