@@ -159,3 +159,26 @@ def test_a_gate_needs_two_samples_to_train_on() -> None:
     images, labels, ids = image_batch()
     with pytest.raises(MethodError, match="a batch of at least 2"):
         found((images[:1], labels[:1], ids[:1]))
+
+
+def test_without_a_gate_a_trunk_may_hand_on_a_list() -> None:
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(16, 16, 1)
+
+        def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+            return self.conv(maps[0]) + maps[1]
+
+    class Twice(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [x, x.relu()]
+
+    network = conv_net(16)
+    network.insert(3, Twice())
+    network.insert(4, Several())
+    found = distiller(ONE(at="4", gate=False, delivers="ensemble"), network)
+    sum(found.train()(image_batch()).values()).backward()
+    delivered, images = found.deliver().eval(), image_batch()[0]
+    each = found["student"].model(images).unflatten(0, (3, -1))
+    torch.testing.assert_close(delivered(images), each.mean(0))

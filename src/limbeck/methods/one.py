@@ -93,8 +93,8 @@ class ONE(Method):
         return {**models, "student": branched(models["student"], run, at=self.at, count=self.branches)}
 
     def tapped(self) -> Mapping[str, Sequence[str]]:
-        """What the trunk gives."""
-        return {"student": (self._cut,)}
+        """What the trunk gives, for the gate."""
+        return {"student": (self._cut,)} if self.gate else {}
 
     @property
     def _cut(self) -> str:
