@@ -47,7 +47,7 @@ def failing(found: Found) -> list[int]:
 
 def test_as_in_the_paper() -> None:
     outcome = found().outcome(FULL)
-    assert held(outcome) == [True] * 6
+    assert held(outcome) == [True] * 7
     drawn(outcome)
 
 
@@ -56,9 +56,10 @@ def test_as_in_the_paper() -> None:
     [
         ({"tiny-plain": 3600}, 0),
         ({"tiny-more-netaug": 3700}, 2),
-        ({"large-netaug": 3303}, 4),  # worse, but not clearly
-        ({"large-netaug": 3000}, 4),
-        ({"tiny-longer-plain": 3590}, 5),
+        ({"tiny-longer-netaug": 3750}, 3),
+        ({"large-netaug": 3303}, 5),  # worse, but not clearly
+        ({"large-netaug": 3000}, 5),
+        ({"tiny-longer-plain": 3590}, 6),
     ],
 )
 def test_each_claim_can_fail_alone(changed: Mapping[str, int], fails: int) -> None:
@@ -67,7 +68,7 @@ def test_each_claim_can_fail_alone(changed: Mapping[str, int], fails: int) -> No
 
 def test_every_seed_must_know_its_training_images_better() -> None:
     assert failing(found(tiny_netaug=(0.35, 0.31))) == [1]
-    assert failing(found(large_netaug=(0.35, 0.31))) == [3]
+    assert failing(found(large_netaug=(0.35, 0.31))) == [4]
 
 
 @pytest.mark.parametrize("scale", [FULL, QUICK])

@@ -103,6 +103,11 @@ class Found:
                 errors["tiny-more-plain"],
                 f"It gains on test images where there are {MORE} times as many images",
             ),
+            better(
+                errors["tiny-longer-netaug"],
+                errors["tiny-longer-plain"],
+                f"It gains on test images where both trainings are {LONGER} times as long",
+            ),
             self._trains_better("large"),
             better(errors["large-plain"], errors["large-netaug"], "The large network loses on test images"),
             better(
@@ -114,8 +119,8 @@ class Found:
         said = (
             f"a step of network augmentation costs a second, wider pass; {LONGER} times as long alone costs as much",
             "BatchNorm's statistics are estimated on training images before each evaluation, as published",
-            f"the trainings with {MORE} times as many images, with their claim, and those of network augmentation for "
-            f"{LONGER} times as long were added after the others had shown no gain",
+            f"the trainings with {MORE} times as many images and those of network augmentation for {LONGER} times as "
+            "long, with their claims, were added after the others had shown no gain",
         )
         return Outcome(tuple(lines), claims, tuple(self._pictures()), (*notes(scale), *said))
 
