@@ -9,6 +9,7 @@ import torch
 from torchvision.utils import save_image
 
 from limbeck.core.errors import DataError, LimbeckError, MethodError, ModelError, RecipeError, TrainingError
+from limbeck.recipe import preflight
 from running import run, write
 
 
@@ -50,3 +51,38 @@ def test_data_on_which_nothing_can_be_measured_is_refused(tmp_path: Path) -> Non
     )
     with pytest.raises(DataError, match=r"neither a test nor a validation split.*data.validation"):
         run(recipe, f"data.root={tmp_path / 'images'}")
+
+
+BROKEN = """\
+from torch import nn
+
+class Broken(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 8), nn.Linear(8, classes)
+
+    def forward(self, images):
+        hidden = self.first(images.flatten(1)).exp()
+        answer = self.last(hidden)
+        hidden += 1
+        return answer
+"""
+
+
+def test_a_student_that_cannot_be_trained_is_found_before_its_teacher_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (write(tmp_path) / "own_networks.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="inplace operation") as told:
+        run(tmp_path / "kd.yaml", "models.student={name: 'own_networks:Broken'}")
+    assert "the first step of KD, stage 'main', terms, tried before anything is trained" in str(told.value.__notes__)
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_step_is_tried_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    monkeypatch.setattr(preflight, "try_out", lambda _distiller, batch, **_rest: sizes.append(len(batch.images)))
+    write(tmp_path)
+    run(tmp_path / "kd.yaml", "train.length=1 steps")
+    assert sizes == [preflight.TRIED] * 3  # teacher, student, student alone

@@ -20,7 +20,7 @@ from limbeck.recipe.context import Context
 from limbeck.recipe.decided import decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.recipe.preflight import assemble
+from limbeck.recipe.preflight import TRIED, assemble, preflight
 from limbeck.report.sheet import caption, sheet
 from limbeck.train.fit import stage_lengths
 
@@ -46,9 +46,7 @@ def inspect_run(planned: Experiment, context: Context, *, images: Path | None = 
     dataset = context.dataset(run)
     facts = ", ".join(f"{key} {value}" for key, value in dataset.description.items() if value not in ("", None))
     yield f"\n[bold]Data[/]  {facts}"
-    distiller, joined = assemble(run, context)
-    batches = training_batches(run, dataset, context)
-    example = next(iter(batches.batches()))[0]
+    distiller, joined, example = assemble(run, context)
     if images is not None:
         captions = [caption(label, dataset.classes) for label in example[1][:LOOKED_AT]]
         write_atomically(images, sheet(example[0][:LOOKED_AT], captions))
@@ -57,8 +55,10 @@ def inspect_run(planned: Experiment, context: Context, *, images: Path | None = 
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)
     yield from (f"Note: {note}" for note in decided_notes(distiller, run.recipe.method))
-    yield _plan(run, distiller, batches.steps_per_epoch, example)
+    yield _plan(run, distiller, training_batches(run, dataset, context).steps_per_epoch, example)
     distiller.close()
+    preflight(list(planned.all_runs), context)
+    yield f"\nThe first step of every stage works, tried on {TRIED} images; nothing was trained."
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.core.assembled import leaves_early
 from limbeck.core.bridge import inner
+from limbeck.core.casting import Given, check_apart, check_capabilities, check_early, check_given, check_roles
 from limbeck.core.errors import MethodError, TapError, close
 from limbeck.core.method import Method, Shape
 from limbeck.core.net import Kind, Net
@@ -25,17 +25,6 @@ def _seeded(text: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(Random(text).getrandbits(63))  # noqa: S311 - not for secrets
         yield
-
-
-class _Given(dict[str, nn.Module]):
-    """Role -> network as it was given; a method that looks for another role is answered with what is missing."""
-
-    def __init__(self, method: Method, models: Mapping[str, nn.Module]) -> None:
-        super().__init__(models)
-        self._method = type(method).__name__
-
-    def __missing__(self, role: str) -> nn.Module:
-        raise MethodError(f"{self._method} needs a network for the role {role!r}; given: {', '.join(self) or 'none'}")
 
 
 class Distiller(nn.Module):
@@ -66,18 +55,16 @@ class Distiller(nn.Module):
             raise MethodError(f"expected a method such as KD(temperature=4), got {method!r}")
         self.method = method
         self.task = task
-        self._check_capabilities()
-        models = _Given(method, models)
-        for role in models:
-            if role in method.made():
-                name = type(method).__name__
-                raise MethodError(f"{name} makes the network of the role {role!r} itself; leave it out")
+        check_capabilities(method, task)
+        models = Given(method, models)
+        check_given(method, models)
         self.method = method = method.settled(models, lambda model: task.run(model, example))
         with _seeded(f"{seed}/networks"):
             networks = method.networks(models, lambda model: task.run(model, example))
         roles, taps = dict(method.roles()), method.tapped()
-        self._check_roles(roles, networks)
-        self._check_early(networks, taps)
+        check_roles(method, roles, networks)
+        check_apart(roles, networks)
+        check_early(method, networks, taps)
         self.nets = nn.ModuleDict()
         try:
             self._join(networks, roles, taps, example, seed=seed)
@@ -123,52 +110,6 @@ class Distiller(nn.Module):
             if path not in shapes:
                 raise TapError(f"tap {path!r} is a module of the {role}, but does not run; {close(path, shapes)}")
         return shapes
-
-    def _check_capabilities(self) -> None:
-        for capability in self.method.capabilities():
-            if not isinstance(self.task, capability):
-                raise MethodError(
-                    f"{type(self.method).__name__} needs a task with {capability.__name__}; "
-                    f"{type(self.task).__name__} has no such capability"
-                )
-
-    def _check_roles(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
-        made = _Given(self.method, networks)
-        for role in roles:
-            made[role]
-        for role in networks:
-            if role not in roles:
-                raise MethodError(f"{type(self.method).__name__} has no role {role!r}; {close(role, roles)}")
-        self._check_apart(roles, networks)
-
-    def _check_early(self, networks: Mapping[str, nn.Module], taps: Mapping[str, Sequence[str]]) -> None:
-        """A network that samples leave before its end does not see whole batches in all of its layers."""
-        trained = {
-            path.partition(".")[0] for stage in self.method.plan() for turn in stage.turns for path in turn.rates
-        }
-        for role, network in networks.items():
-            if not leaves_early(network):
-                continue
-            for wrong, what in ((role in trained, "be trained"), (taps.get(role), "be tapped")):
-                if wrong:
-                    raise MethodError(
-                        f"the network of {role!r} has early exits: samples leave it, and its later layers do not see "
-                        f"them, so it cannot {what}; take the network from before its exits were made "
-                        "(delivers: network)"
-                    )
-
-    def _check_apart(self, roles: Mapping[str, Kind], networks: Mapping[str, nn.Module]) -> None:
-        """A teacher that shares weights with what is trained would follow its student."""
-        trained = {
-            id(p): role for role, kind in roles.items() if kind is Kind.TRAINED for p in networks[role].parameters()
-        }
-        for role, kind in roles.items():
-            shared = [trained[id(p)] for p in networks[role].parameters() if id(p) in trained]
-            if kind is not Kind.TRAINED and shared:
-                raise MethodError(
-                    f"the networks of {role!r} ({kind}) and {shared[0]!r} (trained) share parameters; "
-                    f"give {role!r} a copy of its own: copy.deepcopy(network)"
-                )
 
     def __getitem__(self, role: str) -> Net:
         """The network in a role."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import DataError, MethodError, TapError
+from limbeck.core.errors import DataError, LimbeckError, MethodError, TapError, TrainingError
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined, descriptions
@@ -16,22 +18,36 @@ from limbeck.recipe.networks import join
 from limbeck.train.devices import check_bfloat16, check_precision, check_trackers
 from limbeck.train.optimizers import check_groups
 from limbeck.train.speed import check_compilable, check_compiler
+from limbeck.train.trial import try_out
+
+TRIED = 8
+"""Samples on which the first step of every stage is tried."""
 
 
 def preflight(runs: list[Run], context: Context) -> None:
-    """Put together every run that is not finished, and every run before it, without training anything.
+    """Put together every run that is not finished, and every run before it, and try its steps on a few samples.
+
+    Nothing is trained.
 
     Raises:
         LimbeckError: what the first of them would have met only after others were trained.
     """
     for run in {one.folder: one for last in runs for one in (*last.before(), last)}.values():
         if RunFolder(run.folder).state != "finished":
-            distiller, _ = assemble(run, context)
-            distiller.close()
+            distiller, _, example = assemble(run, context)
+            try:
+                few = type(example)(*(part[:TRIED] for part in example))
+                try_out(distiller, few, precision=run.recipe.train.precision)
+            except (MethodError, TrainingError) as error:
+                raise _told(run, error) from error
+            finally:
+                distiller.close()
 
 
-def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
-    """The distiller of a run, with untrained networks where the runs that give them are not finished.
+def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], Any]:
+    """The distiller of a run, its networks, and its first batch.
+
+    Networks are untrained where the runs that give them are not finished.
 
     Raises:
         LimbeckError: data, networks, method and training do not fit together.
@@ -65,11 +81,15 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined]]:
     try:
         distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
     except (MethodError, TapError) as error:
-        raise type(error)(f"{run.place}: {error}" if run.place else str(error)) from error
+        raise _told(run, error) from error
     check_compilable(recipe.train.compile, distiller)
     known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
         check_bfloat16(distiller)
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
-    return distiller, joined
+    return distiller, joined, example
+
+
+def _told(run: Run, error: LimbeckError) -> LimbeckError:
+    return type(error)(f"{run.place}: {error}" if run.place else str(error))
