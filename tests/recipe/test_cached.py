@@ -247,8 +247,8 @@ def test_a_student_of_a_stored_teacher_equals_that_of_a_live_one(lab: Path, monk
     monkeypatch.setattr(Net, "_pass", counting)
     exact = trained(lab, "train.teacher_outputs={name: cached, dtype: float32}")
     torch.testing.assert_close(exact, live, rtol=1e-4, atol=1e-6)
-    # two probes before and two in the run, the example, and one view in 6 batches; then only the student
-    assert sum(quiet for quiet, _ in passes) == 2 + 2 + 1 + 6
+    # two probes and the trial before, two probes in the run, the example, one view in 6 batches; then only the student
+    assert sum(quiet for quiet, _ in passes) == 2 + 1 + 2 + 1 + 6
     half = trained(lab, CACHED)
     torch.testing.assert_close(half, live, rtol=1e-2, atol=1e-3)
 
