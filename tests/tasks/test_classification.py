@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.task import HasEmbedding, HasRows, Task
 from limbeck.tasks.classification import UNLABELLED, Classification
@@ -111,3 +113,53 @@ def test_labels_as_distributions_are_evaluated_as_classes_are(count: int) -> Non
     soft = Classification().evaluate(net, (), [(images, shares.double())])
     assert hard["accuracy"] == soft["accuracy"]
     assert soft["nll"] == pytest.approx(hard["nll"])
+
+
+class Wrapped(nn.Module):
+    """Answers as Transformers' networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = conv_net()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.network(images)}
+
+
+@pytest.mark.parametrize(
+    ("batch", "text"),
+    [
+        ({"pixel_values": 0, "labels": 1}, "got a dict with 'pixel_values', 'labels'"),
+        ({}, "got a dict with nothing"),
+        ((torch.rand(8, 1, 8, 8),), "got a tuple of 1"),
+        (torch.rand(8, 1, 8, 8), r"got a tensor float32 \[8, 1, 8, 8\]"),
+        (None, "got a NoneType"),
+    ],
+)
+def test_a_batch_of_another_kind_is_refused(batch: Any, text: str) -> None:
+    with pytest.raises(MethodError, match=rf"expected a batch \(images, labels\).*{text}"):
+        Classification().run(conv_net(), batch)
+
+
+def test_an_answer_that_is_no_tensor_is_refused() -> None:
+    with pytest.raises(
+        MethodError, match=r"expected logits \[b c\] as the answer of Wrapped, got a dict with 'logits'"
+    ):
+        Classification().run(Wrapped(), image_batch())
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.zeros(8, dtype=torch.int32), torch.zeros(8, 1, dtype=torch.int64), torch.zeros(4).long(), torch.zeros(8, 4)],
+)
+def test_labels_of_another_kind_are_refused(labels: Tensor) -> None:
+    images = image_batch()[0]
+    with pytest.raises(MethodError, match=r"labels class numbers, int64 \[8\], or distributions, float \[8, 3\]; got"):
+        Classification().supervised(ForwardPass(conv_net()(images), {}), (images, labels))
+
+
+def test_lists_and_bytes_as_labels_will_do() -> None:
+    images, labels, _ = image_batch()
+    seen = ForwardPass(conv_net()(images), {})
+    wanted = Classification().supervised(seen, (images, labels))
+    torch.testing.assert_close(Classification().supervised(seen, [images, labels.to(torch.uint8)]), wanted)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck.core.errors import MethodError
 from limbeck.core.forward_pass import ForwardPass
 from limbeck.core.rows import Rows
 from limbeck.core.settings import settings
@@ -18,6 +19,9 @@ from limbeck.losses.precision import wide
 
 UNLABELLED = -100
 """The label of an image without a label; torch's losses ignore it."""
+
+_NO_CLASSES = {torch.int8, torch.int16, torch.int32, torch.bool}
+"""Types of whole numbers that torch's cross-entropy does not take."""
 
 
 @settings
@@ -36,15 +40,36 @@ class Classification:
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def run(self, model: nn.Module, batch: Any) -> Float[Tensor, "b c"]:
-        """The logits of the batch's images."""
-        return model(batch[0])
+        """The logits of the batch's images.
+
+        Raises:
+            MethodError: the batch has no images at its first place, or the network answers with something else.
+        """
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise MethodError(f"expected a batch (images, labels) or (images, labels, ids), got {_told(batch)}")
+        logits: Any = model(batch[0])
+        if not isinstance(logits, Tensor):
+            raise MethodError(
+                f"expected logits [b c] as the answer of {type(model).__name__}, got {_told(logits)}; wrap it in a "
+                "module whose forward returns the tensor, such as limbeck.models.from_transformers.Logits"
+            )
+        return logits
 
     def supervised(self, forward_pass: ForwardPass, batch: Any) -> Float[Tensor, ""]:
         """Cross-entropy with the labels: the sum over labelled images divided by the number of *all* images.
 
         So that parts of a batch (micro-batches, processes) add up to the whole, however many of each are labelled.
+
+        Raises:
+            MethodError: the labels are neither class numbers [b] of type int64 nor distributions [b c].
         """
         logits, labels = wide(forward_pass.output), batch[1]
+        expected = logits.shape if labels.is_floating_point() else logits.shape[:1]
+        if labels.shape != expected or labels.dtype in _NO_CLASSES:
+            raise MethodError(
+                f"expected as labels class numbers, int64 [{len(logits)}], or distributions, float {[*logits.shape]}; "
+                f"got {_told(labels)}"
+            )
         if labels.is_floating_point():
             labels = self._smoothed(labels.to(logits.dtype))
             total = F.cross_entropy(logits, labels, reduction="sum")
@@ -94,6 +119,17 @@ class Classification:
     def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """Accuracy; at equal accuracy, the lower negative log-likelihood."""
         return metrics["accuracy"], -metrics["nll"]
+
+
+def _told(value: Any) -> str:
+    """What something is, for a message."""
+    if isinstance(value, Tensor):
+        return f"a tensor {str(value.dtype).removeprefix('torch.')} {[*value.shape]}"
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} with {', '.join(map(repr, value)) or 'nothing'}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
 
 
 def _classes(labels: Tensor) -> Int64[Tensor, " b"]:
