@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from limbeck.core.distiller import Distiller
 from limbeck.core.errors import MethodError
 from limbeck.methods.dml import DML
 from limbeck.tasks.classification import Classification
+from limbeck.train.batches import Cycle
+from limbeck.train.fit import fit
+from limbeck.train.settings import AdamW, Train
 from little import conv_net, image_batch, values
 
 
@@ -78,9 +83,24 @@ def test_the_best_network_by_validation_is_delivered() -> None:
     held_out = [(images, torch.full_like(labels, 2), ids)]
     assert DML().uses_validation()
     assert found.deliver((), held_out) is models["peer2"]
+    told = {name: value.item() for name, value in found.observed.items() if "accuracy" in name}
+    assert told == {"student/validation/accuracy": 0, "peer1/validation/accuracy": 0, "peer2/validation/accuracy": 1}
     assert found.deliver() is models["student"]
     with pytest.raises(MethodError, match="DML delivers the best peer by validation, and there is no validation split"):
         found.deliver([image_batch()], [])
+
+
+def test_every_network_on_the_validation_split_is_in_the_metrics_of_a_training(tmp_path: Path) -> None:
+    found, _ = distiller(DML(peers=3))
+    train = Train(length="4 steps", optimizer=AdamW(lr=0.01), evaluate="2 steps", log="1 steps")
+    fit(found, Cycle([image_batch()]), train, folder=tmp_path, validation=[image_batch(seed=2)], progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if "validation" in line]
+    assert [line["step"] for line in looks] == [2, 4]
+    for line in looks:
+        each = [line["observed"][f"{role}/validation/accuracy"] for role in ("student", "peer1", "peer2")]
+        assert line["validation"]["accuracy"] == pytest.approx(max(each))
+    assert all("student/validation/accuracy" not in line["observed"] for line in lines if "terms" in line)
 
 
 def test_peers_that_could_not_teach_each_other_are_refused() -> None:

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -138,7 +139,12 @@ class DML(Method):
                     "delivers: student or ensemble"
                 )
             return models[0]
-        scores = [nets.task.score(nets.task.evaluate(model, (), validation)) for model in models]
+        scores = []
+        for role, model in zip(self.roles(), models, strict=True):
+            metrics = nets.task.evaluate(model, (), validation)
+            scores.append(nets.task.score(metrics))
+            for name, value in metrics.items():
+                nets.observe(f"{role}/validation/{name}", torch.tensor(value))
         return models[scores.index(max(scores))]
 
 

@@ -204,11 +204,15 @@ class Record:
 
     def _look(self) -> None:
         with self._timed(Section.EVALUATION), self._averaged():
+            self._distiller.observed = {}
             network = self._delivered()
+            observed = {
+                name: float(value) for name, value in self._distiller.observed.items()
+            }  # by the method's choice
             metrics = dict(self._distiller.task.evaluate(network, (), self._validation_batches()))
             score = self._distiller.task.score(metrics)
             self._last = metrics
-            self._write({"validation": metrics})
+            self._write({"validation": metrics} | ({"observed": observed} if observed else {}))
             if not self.position.best_score or score > self.position.best_score:
                 self.position.best, self.position.best_score = metrics, score
                 self.position.best_total = self.position.total
