@@ -27,7 +27,7 @@ def panels(results: Results) -> list[Panel]:
     """Validation accuracy, if it was looked at, and a panel per loss term and observation; empty without any curve."""
     found = [_panel(results, "Validation accuracy", "accuracy", _validation, _draw_accuracy)]
     observed = {name for entry in results.entries for line in entry.curves for name in line.get("observed", {})}
-    for term in _terms(results.entries):
+    for term in sorted(_terms(results.entries), key=observed.__contains__):  # what is added up comes first
         kind = "Observed" if term in observed else "Loss term"
         title = "Label loss (task)" if term == "task" else f"{kind}: {term}"
         found.append(_panel(results, title, f"term-{term}", partial(_term, term), _draw_loss))
