@@ -18,7 +18,7 @@ def test_one_panel_per_term_and_one_for_the_validation(distilled: Results) -> No
 
 
 def test_what_is_only_observed_is_not_called_a_loss_and_comes_last(distilled: Results) -> None:
-    first = {"epoch": 0.1, "observed": {"entropy": 1.0}}
+    first = {"epoch": 0.1, "stage": "main", "observed": {"entropy": 1.0}}
     seen = [[first, *({**line, **first, "epoch": line["epoch"]} for line in one.curves)] for one in distilled.entries]
     entries = [dataclasses.replace(e, curves=lines) for e, lines in zip(distilled.entries, seen, strict=True)]
     titles = [panel.title for panel in curves.panels(dataclasses.replace(distilled, entries=entries))]
