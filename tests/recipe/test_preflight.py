@@ -8,9 +8,12 @@ import pytest
 import torch
 from torchvision.utils import save_image
 
+from limbeck.cli.pipeline import experiment
+from limbeck.core.distiller import Distiller
 from limbeck.core.errors import DataError, LimbeckError, MethodError, ModelError, RecipeError, TrainingError
 from limbeck.recipe import preflight
-from running import run, write
+from limbeck.recipe.context import Context
+from running import limbeck, run, write
 
 
 @pytest.mark.parametrize(
@@ -76,13 +79,83 @@ def test_a_student_that_cannot_be_trained_is_found_before_its_teacher_is_trained
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError, match="inplace operation") as told:
         run(tmp_path / "kd.yaml", "models.student={name: 'own_networks:Broken'}")
-    assert "the first step of KD, stage 'main', terms, tried before anything is trained" in str(told.value.__notes__)
+    assert told.value.__notes__ == [
+        "in stage 'main', terms",
+        "of kd (kd.yaml:3:9: method), whose first step was tried before anything is trained",
+    ]
     assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_a_step_is_tried_on_few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    monkeypatch.setattr(preflight, "try_out", lambda _distiller, batch, **_rest: sizes.append(len(batch.images)))
+    monkeypatch.setattr(preflight, "try_out", lambda _distiller, batch, **_rest: sizes.append(len(batch.images)) or 1)
     write(tmp_path)
-    run(tmp_path / "kd.yaml", "train.length=1 steps")
-    assert sizes == [preflight.TRIED] * 3  # teacher, student, student alone
+    run(tmp_path / "kd.yaml", "train.length=1 steps", "seeds=2")
+    assert sizes == [preflight.TRIED] * 3  # teacher, student, student alone, of one seed each
+
+
+WHOLE = """\
+from limbeck.core.method import Method
+from limbeck.core.net import Kind
+from limbeck.core.settings import settings
+from torch.nn.functional import cross_entropy
+
+@settings
+class Hardest(Method):
+    \"\"\"Learns from the hardest images of each batch.\"\"\"
+
+    def roles(self):
+        return {"student": Kind.TRAINED}
+
+    def terms(self, nets, batch, at):
+        each = cross_entropy(nets["student"](batch).output, batch.labels, reduction="none")
+        return {"task": each.topk(HARDEST).values.mean()}
+"""
+
+
+@pytest.mark.parametrize(("hardest", "works"), [(16, True), (65, False)])
+def test_a_method_that_needs_a_whole_batch_gets_one(
+    hardest: int, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = f"own_method_{hardest}"
+    (write(tmp_path) / f"{module}.py").write_text(WHOLE.replace("HARDEST)", f"{hardest})"))
+    monkeypatch.chdir(tmp_path)
+    sets = ("--set", f"method={module}:Hardest", "--set", "train.length=1 steps")
+    if works:
+        assert limbeck("run", "teacher.yaml", *sets) == 0
+        return
+    with pytest.raises(RuntimeError, match="index k out of range") as told:
+        limbeck("run", "teacher.yaml", *sets)
+    assert "in stage 'main', terms" in told.value.__notes__
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_refusal_says_in_which_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = WHOLE.replace('{"task": each.topk(HARDEST).values.mean()}', '{"task": each}')
+    (write(tmp_path) / "own_rows.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    assert limbeck("run", "teacher.yaml", "--set", "method=own_rows:Hardest") == 1
+    shown = capsys.readouterr().err
+    assert "expected a number as loss term 'task', a tensor of shape []; got a tensor of shape [64]" in shown
+    assert "in stage 'main', terms\nof teacher" in shown
+
+
+def test_adapters_are_where_the_networks_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = []
+    monkeypatch.setattr(Distiller, "to", lambda self, device: placed.append((device, len(self.adapters))))
+    context = Context(progress=False)
+    sets = ["method=byot", "models.student={name: resnet, depth: 8}", "evaluate.latency=false"]
+    planned = experiment(write(tmp_path) / "teacher.yaml", sets, root=tmp_path / "runs")
+    preflight.assemble(planned.runs[0], context)[0].close()
+    assert placed == [(context.processes.device, 2)]
+
+
+def test_the_first_seed_that_is_left_is_tried(tmp_path: Path) -> None:
+    recipe = write(tmp_path) / "kd.yaml"
+    run(recipe, "train.length=1 steps")
+    planned = experiment(recipe, ["train.length=1 steps", "seeds=3"], root=tmp_path / "runs")
+    context = Context(progress=False)
+    assert preflight.preflight((planned.runs, planned.baselines), context) == 2  # the teacher is there
+    assert preflight.preflight((planned.runs[:1], planned.baselines[:1]), context) == 0

@@ -131,7 +131,7 @@ class Wrapped(nn.Module):
     [
         ({"pixel_values": 0, "labels": 1}, "got a dict with 'pixel_values', 'labels'"),
         ({}, "got a dict with nothing"),
-        ((torch.rand(8, 1, 8, 8),), "got a tuple of 1"),
+        ((), "got a tuple of 0"),
         (torch.rand(8, 1, 8, 8), r"got a tensor float32 \[8, 1, 8, 8\]"),
         (None, "got a NoneType"),
     ],
@@ -141,11 +141,28 @@ def test_a_batch_of_another_kind_is_refused(batch: Any, text: str) -> None:
         Classification().run(conv_net(), batch)
 
 
-def test_an_answer_that_is_no_tensor_is_refused() -> None:
-    with pytest.raises(
-        MethodError, match=r"expected logits \[b c\] as the answer of Wrapped, got a dict with 'logits'"
+def test_an_answer_that_is_no_tensor_is_refused_where_logits_are_used() -> None:
+    task, batch = Classification(), image_batch()
+    answer = ForwardPass(task.run(Wrapped(), batch), {})  # a task of one's own may read it
+    for use in (
+        lambda: task.supervised(answer, batch),
+        lambda: task.rows(answer, batch),
+        lambda: task.evaluate(Wrapped(), (), [batch]),
     ):
-        Classification().run(Wrapped(), image_batch())
+        with pytest.raises(MethodError, match=r"logits \[b c\] as a network's answer, got a dict with 'logits'"):
+            use()
+
+
+def test_labels_are_missed_where_they_are_needed_only() -> None:
+    task, alone = Classification(), [image_batch()[0]]
+    answer = ForwardPass(task.run(conv_net(), alone), {})
+    for use in (
+        lambda: task.supervised(answer, alone),
+        lambda: task.rows(answer, alone),
+        lambda: task.evaluate(conv_net(), (), [alone]),
+    ):
+        with pytest.raises(MethodError, match=r"expected a batch \(images, labels\).*got a list of 1"):
+            use()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def main() -> None:
         _complain(str(stopped))
         sys.exit(130)
     except LimbeckError as error:
-        _complain(str(error))
+        _complain("\n".join((str(error), *getattr(error, "__notes__", ()))))
         sys.exit(1)
 
 

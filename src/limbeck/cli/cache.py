@@ -68,7 +68,7 @@ def _fill(recipe: str, overrides: list[str] | None, runs: Runs, *, quiet: bool) 
                 f"{run.name}: train.teacher_outputs is live, so there is nothing to store; expected cached: --set "
                 "train.teacher_outputs=cached"
             )
-    preflight(list(planned), context)
+    preflight([planned], context)
     for run in planned:
         fill(run, context)
 

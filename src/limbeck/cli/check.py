@@ -18,7 +18,7 @@ def check(
         Path | None, typer.Option(metavar="FILE.png", help="Write the first training batch here, augmented and mixed.")
     ] = None,
 ) -> None:
-    """Resolve a recipe, probe its networks, and print plan, shapes, sizes, FLOPs and memory. Trains nothing."""
+    """Resolve a recipe, probe its networks, print plan, sizes, FLOPs, memory, and try first steps. Trains nothing."""
     from rich.console import Console
 
     from limbeck.cli import pipeline

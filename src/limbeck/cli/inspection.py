@@ -20,7 +20,7 @@ from limbeck.recipe.context import Context
 from limbeck.recipe.decided import decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.recipe.preflight import TRIED, assemble, preflight
+from limbeck.recipe.preflight import assemble, preflight
 from limbeck.report.sheet import caption, sheet
 from limbeck.train.fit import stage_lengths
 
@@ -57,8 +57,10 @@ def inspect_run(planned: Experiment, context: Context, *, images: Path | None = 
     yield from (f"Note: {note}" for note in decided_notes(distiller, run.recipe.method))
     yield _plan(run, distiller, training_batches(run, dataset, context).steps_per_epoch, example)
     distiller.close()
-    preflight(list(planned.all_runs), context)
-    yield f"\nThe first step of every stage works, tried on {TRIED} images; nothing was trained."
+    del distiller, joined, example  # or their memory would be held beside that of what is tried now
+    tried = preflight((planned.runs, planned.baselines), context)
+    if tried:
+        yield f"\nNothing was trained. The first step of each stage to come ({tried}) was tried on some images."
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -99,6 +99,7 @@ def run(
 
     Raises:
         LimbeckError: whatever is wrong, with its cause and its remedy.
+        Exception: what a person's own network or method raises, with notes that say in which run and stage.
     """
     context = context or Context()
     planned = experiment(reference, overrides, root=Path(root))
@@ -125,7 +126,7 @@ def _prepare(planned: Experiment, context: Context, *, fresh: bool) -> None:
         set_aside(one)
     context.processes.wait_for_everyone()
     try:
-        preflight(list(planned.all_runs), context)
+        preflight((planned.runs, planned.baselines), context)
     except BaseException:
         for one in asked:
             bring_back(one)

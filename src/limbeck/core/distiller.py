@@ -136,7 +136,10 @@ class Distiller(nn.Module):
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def observe(self, name: str, value: Tensor) -> None:
-        """Record a number beside the loss terms, a mean over the batch; it is no part of the objective."""
+        """Record a number that is no part of the objective.
+
+        In terms it is a mean over the batch, and means over steps are recorded; in `deliver` it is recorded as it is.
+        """
         self.observed[name] = value.detach()
 
     @torch.no_grad()

@@ -136,7 +136,10 @@ class Method:
         return None
 
     def terms(self, nets: Nets, batch: Any, at: At) -> dict[str, Tensor]:
-        """The loss terms of the default turn; the objective is their sum. The label term is always called `task`."""
+        """The loss terms of the default turn; the objective is their sum. The label term is always called `task`.
+
+        Before a training from a recipe the first step of every stage is tried on a few samples.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no terms")
 
     def after_step(self, nets: Nets, at: At) -> None:

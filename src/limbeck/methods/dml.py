@@ -18,7 +18,8 @@ The networks are the roles `student`, `peer1`, `peer2`, … A recipe may give ea
 does not give are like the student, with initial weights of their own. `updates: sequential` is the paper's algorithm:
 in each step the networks are updated one after the other, each against its peers as they are after their updates.
 `updates: simultaneous` updates all against their peers as they were: a slightly different method, and (K + 2) / 3 times
-cheaper, because nothing is computed twice. With `train.clip` all that are updated at once have one norm together.
+cheaper, because nothing is computed twice. How each does on the validation split is recorded as `peer1/validation/…`
+wherever the best is looked for. With `train.clip` all that are updated at once have one norm together.
 
 Differs from the paper: in a sequential step a network that is not being updated answers with batch statistics, like one
 that is, but its running statistics move only at its own update.
@@ -144,7 +145,7 @@ class DML(Method):
             metrics = nets.task.evaluate(model, (), validation)
             scores.append(nets.task.score(metrics))
             for name, value in metrics.items():
-                nets.observe(f"{role}/validation/{name}", torch.tensor(value))
+                nets.observe(f"{role}/validation/{name}", torch.tensor(value, dtype=torch.float64))
         return models[scores.index(max(scores))]
 
 

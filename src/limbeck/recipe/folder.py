@@ -29,7 +29,7 @@ class RunFolder:
         run.json                     state, versions, times, metrics by validation, notes
         network.json                 how to build the delivered network again
         network-last.json            the same of the last one, where that is another network
-        metrics.jsonl                loss terms and validation metrics
+        metrics.jsonl                loss terms, validation metrics, and what methods observe
         checkpoints/                 while it is not finished
         student-best.safetensors     the best network by validation (the last one if there is no validation split)
         student-last.safetensors

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import DataError, LimbeckError, MethodError, TapError, TrainingError
+from limbeck.core.errors import DataError, MethodError, TapError
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined, descriptions
@@ -21,27 +23,48 @@ from limbeck.train.speed import check_compilable, check_compiler
 from limbeck.train.trial import try_out
 
 TRIED = 8
-"""Samples on which the first step of every stage is tried."""
+"""Samples on which first steps are tried: as many as teach whether a step works, and no more memory than an answer."""
 
 
-def preflight(runs: list[Run], context: Context) -> None:
-    """Put together every run that is not finished, and every run before it, and try its steps on a few samples.
+def preflight(several: Iterable[Sequence[Run]], context: Context) -> int:
+    """Put together runs that are not finished, and every run before them, and try their first steps; none is trained.
 
-    Nothing is trained.
+    Args:
+        several: for each recipe its seeds, which differ in nothing that can fail: of these the first that is not
+            finished stands for all.
+        context: of the command.
+
+    Returns:
+        How many stages were tried.
 
     Raises:
         LimbeckError: what the first of them would have met only after others were trained.
+        Exception: whatever a person's own network or method raises; a note says in which run, stage and turn.
     """
-    for run in {one.folder: one for last in runs for one in (*last.before(), last)}.values():
-        if RunFolder(run.folder).state != "finished":
-            distiller, _, example = assemble(run, context)
-            try:
-                few = type(example)(*(part[:TRIED] for part in example))
-                try_out(distiller, few, precision=run.recipe.train.precision)
-            except (MethodError, TrainingError) as error:
-                raise _told(run, error) from error
-            finally:
-                distiller.close()
+    first = [next((run for run in seeds if not _finished(run)), seeds[0]) for seeds in several if seeds]
+    every = {one.folder: one for last in first for one in (*last.before(), last)}
+    return sum(_try(run, context) for run in every.values() if not _finished(run))
+
+
+def _finished(run: Run) -> bool:
+    return RunFolder(run.folder).state == "finished"
+
+
+def _try(run: Run, context: Context) -> int:
+    """Try a run's steps on a few samples; where these fail, on its whole first batch, which some methods need."""
+    distiller, _, example = assemble(run, context)
+    precision = run.recipe.train.precision
+    try:
+        if len(example.images) > TRIED:
+            with suppress(Exception):
+                return try_out(distiller, type(example)(*(part[:TRIED] for part in example)), precision=precision)
+        return try_out(distiller, example, precision=precision)
+    except Exception as error:
+        place = f" ({run.place})" if run.place else ""
+        error.add_note(f"of {run.name}{place}, whose first step was tried before anything is trained")
+        raise
+    finally:
+        distiller.close()
 
 
 def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], Any]:
@@ -81,7 +104,8 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
     try:
         distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
     except (MethodError, TapError) as error:
-        raise _told(run, error) from error
+        raise type(error)(f"{run.place}: {error}" if run.place else str(error)) from error
+    distiller.to(context.processes.device)  # with the adapters, which were made beside it
     check_compilable(recipe.train.compile, distiller)
     known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
@@ -89,7 +113,3 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined, example
-
-
-def _told(run: Run, error: LimbeckError) -> LimbeckError:
-    return type(error)(f"{run.place}: {error}" if run.place else str(error))

@@ -28,8 +28,7 @@ def train_all(plan: Planned, *, jobs: int | None, context: Context) -> None:
         Interrupted: somebody asked to stop; everything is saved.
     """
     unfinished = [run for run in plan.ordered if RunFolder(run.folder).state != "finished"]
-    several = [*plan.labelled.values(), *plan.baselines.values()]
-    preflight([runs[0] for runs in several], context)  # its seeds differ in nothing that can fail
+    preflight([*plan.labelled.values(), *plan.baselines.values()], context)
     jobs = min(jobs or min(cores(), MOST_JOBS), max(1, len(unfinished)))
     if jobs == 1:
         for number, run in enumerate(unfinished, start=1):

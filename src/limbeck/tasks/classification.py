@@ -39,21 +39,15 @@ class Classification:
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def run(self, model: nn.Module, batch: Any) -> Float[Tensor, "b c"]:
-        """The logits of the batch's images.
+    def run(self, model: nn.Module, batch: Any) -> Any:
+        """The network's answer to the batch's images: logits [b c].
 
         Raises:
-            MethodError: the batch has no images at its first place, or the network answers with something else.
+            MethodError: the batch has no images at its first place.
         """
-        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        if not isinstance(batch, (tuple, list)) or not batch:
             raise MethodError(f"expected a batch (images, labels) or (images, labels, ids), got {_told(batch)}")
-        logits: Any = model(batch[0])
-        if not isinstance(logits, Tensor):
-            raise MethodError(
-                f"expected logits [b c] as the answer of {type(model).__name__}, got {_told(logits)}; wrap it in a "
-                "module whose forward returns the tensor, such as limbeck.models.from_transformers.Logits"
-            )
-        return logits
+        return model(batch[0])
 
     def supervised(self, forward_pass: ForwardPass, batch: Any) -> Float[Tensor, ""]:
         """Cross-entropy with the labels: the sum over labelled images divided by the number of *all* images.
@@ -61,9 +55,10 @@ class Classification:
         So that parts of a batch (micro-batches, processes) add up to the whole, however many of each are labelled.
 
         Raises:
-            MethodError: the labels are neither class numbers [b] of type int64 nor distributions [b c].
+            MethodError: there are no labels, or they are neither class numbers [b] of type int64 nor distributions
+                [b c]; or the network gave no logits.
         """
-        logits, labels = wide(forward_pass.output), batch[1]
+        logits, labels = wide(_logits(forward_pass.output)), _labels(batch)
         expected = logits.shape if labels.is_floating_point() else logits.shape[:1]
         if labels.shape != expected or labels.dtype in _NO_CLASSES:
             raise MethodError(
@@ -92,7 +87,7 @@ class Classification:
 
     def rows(self, forward_pass: ForwardPass, batch: Any, kind: str = "image") -> Rows:
         """One row per image."""
-        return Rows(forward_pass.output, batch[1])
+        return Rows(_logits(forward_pass.output), _labels(batch))
 
     def evaluate(self, model: nn.Module, train: Iterable[Any], test: Iterable[Any]) -> Mapping[str, float]:
         """Accuracy and negative log-likelihood (nats) over the labelled images of `test`.
@@ -105,7 +100,7 @@ class Classification:
         try:
             with torch.no_grad():
                 for batch in test:
-                    logits, labels = self.run(model, batch).float(), batch[1]
+                    logits, labels = _logits(self.run(model, batch)).float(), _labels(batch)
                     labels = labels.float() if labels.is_floating_point() else labels
                     classes = _classes(labels)
                     right += float((logits.argmax(-1) == classes).sum())
@@ -119,6 +114,22 @@ class Classification:
     def score(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """Accuracy; at equal accuracy, the lower negative log-likelihood."""
         return metrics["accuracy"], -metrics["nll"]
+
+
+def _logits(output: Any) -> Tensor:
+    """A network's output, which is to be logits."""
+    if not isinstance(output, Tensor):
+        raise MethodError(
+            f"expected logits [b c] as a network's answer, got {_told(output)}; wrap the network in a module whose "
+            "forward returns the tensor, such as limbeck.models.from_transformers.Logits"
+        )
+    return output
+
+
+def _labels(batch: Any) -> Tensor:
+    if len(batch) < 2:
+        raise MethodError(f"expected a batch (images, labels) or (images, labels, ids), got {_told(batch)}")
+    return batch[1]
 
 
 def _told(value: Any) -> str:

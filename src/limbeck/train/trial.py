@@ -19,29 +19,31 @@ from limbeck.core.plan import At
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def try_out(distiller: Distiller, batch: Any, *, precision: str = "fp32") -> None:
+def try_out(distiller: Distiller, batch: Any, *, precision: str = "fp32") -> int:
     """Walk through the turns of all stages once, forward and backward, without an optimiser.
 
     Running statistics move, and a method may act after its steps, so this distiller is not to be trained afterwards.
 
     Args:
         distiller: is used up.
-        batch: a few samples, on the device of the networks.
+        batch: samples, on the device of the networks.
         precision: fp32, bf16 or fp16, as in training.
 
+    Returns:
+        How many stages there are.
+
     Raises:
-        MethodError: a turn's terms are no named numbers, or none of them depends on what it trains.
+        MethodError: a turn's terms are no named numbers, or none of them depends on anything that is trained.
         TrainingError: a frozen network changes when it runs.
+        Exception: whatever terms and networks raise; a note says in which stage and turn.
     """
     distiller.train()
     before = _digests(distiller)
-    for phase, stage in enumerate(distiller.method.plan()):
-        for at in distiller.turns(0, 1, stage=stage, phase=phase, epoch=0.0):
-            place = _place(distiller, at)
-            with _noted(place):
-                loss = _objective(distiller, batch, at, precision=precision, place=place)
-                loss.backward()
-                _check_reached(distiller, at, place)
+    stages = distiller.method.plan()
+    for phase, stage in enumerate(stages):
+        for at in _noted_turns(distiller, phase):
+            with _noted(f"{stage.name!r}, {at.turn.terms}"):
+                _objective(distiller, batch, at, precision=precision).backward()
             distiller.zero_grad(set_to_none=True)
     changed = [role for role, known in _digests(distiller).items() if known != before[role]]
     if changed:
@@ -49,30 +51,36 @@ def try_out(distiller: Distiller, batch: Any, *, precision: str = "fp32") -> Non
             f"the frozen network of {changed[0]!r} changes its own parameters or buffers when it runs, though it is in "
             "eval mode; let its forward change them in train mode only"
         )
+    return len(stages)
 
 
-def _objective(distiller: Distiller, batch: Any, at: At, *, precision: str, place: str) -> Tensor:
+def _noted_turns(distiller: Distiller, phase: int) -> Iterator[At]:
+    """The turns of a stage's first step; the method's `after_step` runs when they are over."""
+    stage = distiller.method.plan()[phase]
+    turns = distiller.turns(0, 1, stage=stage, phase=phase, epoch=0.0)
+    while True:
+        with _noted(f"{stage.name!r}, after_step"):
+            at = next(turns, None)
+        if at is None:
+            return
+        yield at
+
+
+def _objective(distiller: Distiller, batch: Any, at: At, *, precision: str) -> Tensor:
     device = next(distiller.parameters()).device.type
     with torch.autocast(device, _TYPES.get(precision), enabled=precision in _TYPES):
         terms: Any = distiller(batch, at)
     if not isinstance(terms, Mapping) or not terms:
-        raise MethodError(f"{place}: expected at least one named loss term, as in {{'task': loss}}; got {terms!r}")
+        raise MethodError(f"expected at least one named loss term, as in {{'task': loss}}; got {terms!r}")
     for name, value in terms.items():
-        if not isinstance(value, Tensor) or value.shape != ():
+        if not isinstance(value, Tensor) or value.numel() != 1:
             came = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise MethodError(f"{place}: expected a number as loss term {name!r}, a tensor of shape []; got {came}")
-    loss = reduce(add, terms.values())
+            raise MethodError(f"expected a number as loss term {name!r}, a tensor of shape []; got {came}")
+    loss: Tensor = reduce(add, terms.values())
     if not loss.requires_grad:
-        raise MethodError(f"{place}: no loss term ({', '.join(terms)}) depends on {_trained(at)}, which it is to train")
+        trained = ", ".join(map(repr, at.turn.rates))
+        raise MethodError(f"no loss term ({', '.join(terms)}) depends on what is trained: {trained}")
     return loss
-
-
-def _check_reached(distiller: Distiller, at: At, place: str) -> None:
-    """Adapters may have a gradient where the network beside them has none; then nothing is learnt."""
-    for path in at.turn.rates:
-        parameters = distiller.parameters_of(path)
-        if parameters and all(parameter.grad is None for parameter in parameters):
-            raise MethodError(f"{place}: no loss term depends on {path!r}, which it is to train")
 
 
 def _digests(distiller: Distiller) -> dict[str, str]:
@@ -80,19 +88,11 @@ def _digests(distiller: Distiller) -> dict[str, str]:
     return {role: digest(net.model) for role, net in nets.items() if net.kind is Kind.FROZEN}
 
 
-def _place(distiller: Distiller, at: At) -> str:
-    return f"{type(distiller.method).__name__}, stage {at.stage!r}, {at.turn.terms}"
-
-
-def _trained(at: At) -> str:
-    return ", ".join(repr(path) for path in at.turn.rates)
-
-
 @contextmanager
 def _noted(place: str) -> Iterator[None]:
-    """Errors of others keep their type and their traceback, and tell where they came up."""
+    """Errors keep their type and their traceback, and tell where they came up."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"This is the first step of {place}, tried before anything is trained.")
+        error.add_note(f"in stage {place}")
         raise
