@@ -119,6 +119,13 @@ def test_times_are_of_real_passes_and_thresholds_come_back(exits: Exits) -> None
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_answers_that_are_there_are_not_asked_for_again(exits: Exits, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, whole = predict_exits(exits, held_out()), measure_exits(exits, held_out(), latency=False)
+    monkeypatch.setattr("limbeck.evaluate.exits.predict", None)
+    assert measure_exits(exits, held_out(), latency=False, answers=answers) == whole
+    assert measure_exits(exits, held_out(), repeats=2, answers=answers)["early"]["mean_ms"] > 0
+
+
 def test_without_times_there_are_none(exits: Exits) -> None:
     found = measure_exits(exits, held_out(), latency=False)
     times = [row["median_ms"] for row in found["exits"]] + [point["mean_ms"] for point in found["sweep"]]

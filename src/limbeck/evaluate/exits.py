@@ -5,6 +5,7 @@ One pass asks every head about every sample; all but the times is then computed 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -213,6 +214,7 @@ def measure_exits(
     run: Callable[[nn.Module, Any], Tensor] | None = None,
     latency: bool = True,
     repeats: int = 50,
+    answers: ExitAnswers | None = None,
 ) -> dict[str, Any]:
     """All figures of a network with early exits, as JSON has them: what a run keeps as `exits.json`.
 
@@ -222,6 +224,7 @@ def measure_exits(
         run: how a network runs on a batch (a task's `run`).
         latency: whether to time it; if not, times are None.
         repeats: timed calls.
+        answers: what `predict_exits` gave for the same network and batches, so that it need not be asked again.
 
     Returns:
         `samples`; `network` (without heads) and `early`, each with `accuracy`, `flops` (mean of one image),
@@ -236,7 +239,10 @@ def measure_exits(
     """
     bridges, exits = unbridged(network)
     pool = _Pool(_POOL)
-    answers = predict_exits(network, pool.filled(batches), run)
+    if answers is None:
+        answers = predict_exits(network, pool.filled(batches), run)
+    else:
+        deque(pool.filled(batches), maxlen=0)  # the images to be timed
     images = pool.images.to(device_of(exits))
     costs = exits.costs(lambda model: Prepared(bridges, model)(images[:1]))
     thresholds = exits.thresholds.tolist()

@@ -79,6 +79,7 @@ def conduct(
     folder = root / "reproductions" / f"{name}{'-quick' if scale.quick else ''}-{len(scale.seeds)}seeds"
     plan = planned(experiment.runs(scale), seeds=scale.seeds, root=root, folder=folder)
     train_all(plan, jobs=jobs, context=context)
+    context.say("every network is trained; judging the claims, which measures networks anew")
     runs = {label: tuple(Finished(run, context) for run in several) for label, several in plan.labelled.items()}
     done = Done(runs)
     made = Reproduced(name, experiment, scale, experiment.judge(done, scale), done, folder)

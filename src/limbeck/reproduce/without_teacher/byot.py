@@ -56,14 +56,13 @@ class Byot2019:
     def judge(self, done: Done, scale: Scale) -> Outcome:
         """Accuracies of all classifiers; times are measured here, when nothing else is running."""
         answers = {label: [answers_of(one) for one in done.of(label)] for label in (*WAYS, "exits")}
-        each = {label: heads(found) for label, found in answers.items()}
         return Found(
             alone=Errors.of(done.of("byot-alone")),
-            heads={label: each[label] for label in WAYS},
+            heads={label: heads(answers[label]) for label in WAYS},
             together={label: together(answers[label]) for label in WAYS},
-            early=Early.of(done.of("byot"), each["byot"][-1]),
+            early=Early.of(done.of("byot"), answers["byot"]),
             deep=Errors.of(done.of("deep")),
-            early_deep=Early.of(done.of("exits"), each["exits"][-1]),
+            early_deep=Early.of(done.of("exits"), answers["exits"]),
         ).outcome(scale)
 
 
