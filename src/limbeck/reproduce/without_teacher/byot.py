@@ -97,6 +97,7 @@ class Found:
             lines.append(Line(f"{name}, deep supervision: test accuracy", "–", shown(other)))
         lines += [
             Line("all classifiers together: test accuracy", PUBLISHED["together"], shown(self.together["byot"])),
+            Line("all together, deep supervision: test accuracy", "–", shown(self.together["supervised-heads"])),
             *self.early.lines("100 classes"),
             Line("ResNet-56 alone, CIFAR-10: test accuracy", "–", shown(self.deep)),
             Line("ResNet-56, its end with heads before it, CIFAR-10: test accuracy", "–", shown(self.early_deep.end)),
