@@ -38,7 +38,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path: Path) -> No
     assert "everything is saved. Run the same command again to go on from here" in " ".join(text.split())
     assert "Traceback" not in text
     (checkpoint,) = (only(lab / "runs", "teacher") / "checkpoints").iterdir()
-    assert f"stopped after step {int(checkpoint.stem.removeprefix('step-'))} of 2000" in text
+    assert f"teacher, seed 0: stopped after step {int(checkpoint.stem.removeprefix('step-'))} of 2000" in text
 
 
 def test_ctrl_c_while_measuring_loses_no_training(

@@ -14,6 +14,7 @@ from limbeck.methods.compose import Compose
 from limbeck.methods.fitnets import FitNets
 from limbeck.methods.hint import Hint
 from limbeck.methods.kd import KD
+from limbeck.methods.one import ONE
 from limbeck.recipe.decided import decided, decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.tasks.classification import Classification
@@ -131,6 +132,12 @@ def test_a_single_pair_is_recorded_as_one() -> None:
     assert decided(found, asked)["taps"] == {"student": "2", "teacher": "2"}
     assert decided(found, asked)["temperature"] == 5.0
     assert decided_notes(found, asked) == ["auto chose for FitNets, from shallow to deep, student 2; teacher 2"]
+
+
+def test_where_branches_begin_is_told_though_nothing_is_tapped() -> None:
+    asked = ONE(gate=False)
+    found = Distiller(asked, Classification(), {"student": conv_net(4)}, image_batch(4))
+    assert decided_notes(found, asked) == [f"auto chose for ONE, at: {found.method.at}"]
 
 
 @pytest.mark.parametrize("method", [KD(), Hint(taps=(Pair(student="2", teacher="5"),))])

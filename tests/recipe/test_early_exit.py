@@ -51,6 +51,17 @@ def test_the_table_shows_the_mean_cost_of_all_seeds(lab: Path) -> None:
     assert row.cost["latency"][0]["median_ms"] == pytest.approx(fmean(one["early"]["mean_ms"] for one in exits))
 
 
+def test_a_note_says_how_many_leave_and_whether_that_saves_time(lab: Path) -> None:
+    found = experiment(lab / "early.yaml", root=lab / "runs")
+    exits = [json.loads((one.folder / "exits.json").read_text()) for one in found.runs]
+    (note,) = (note for note in run(lab / "early.yaml").notes if "leave at exits" in note)
+    leave = fmean(sum(row["share"] for row in one["exits"][:-1]) for one in exits)
+    spent = fmean(one["early"]["mean_ms"] / one["network"]["mean_ms"] for one in exits)
+    assert note.startswith(f"{leave:.0%} of the tested samples leave at exits before the end; ")
+    assert f"a mean sample takes {spent:.0%} of the time of the same network without exits" in note
+    assert ("do not pay here" in note) is (spent > 1)
+
+
 def test_it_can_be_measured_again_as_it_is(lab: Path) -> None:
     run(lab / "again.yaml")
     (again,) = experiment(lab / "again.yaml", root=lab / "runs").runs

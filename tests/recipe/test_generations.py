@@ -117,7 +117,8 @@ def test_generations_that_do_not_begin_anew_are_said_to(lab: Path) -> None:
 
 
 def test_a_recipe_without_generations_keeps_its_seed_and_needs_a_teacher(lab: Path) -> None:
-    with pytest.raises(RecipeError, match="born_again needs a network for the role 'teacher'"):
+    remedy = "give models.teacher, or set generations: 3"
+    with pytest.raises(RecipeError, match=f"born_again needs a network for the role 'teacher': {remedy}"):
         planned(lab / "ban.yaml", "generations=null")
     with pytest.raises(
         RecipeError, match="generations: each is taught by the one before, but the method has no teacher"

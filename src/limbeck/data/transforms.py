@@ -51,11 +51,14 @@ def _built(entry: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
         known = [
             name for name, value in vars(v2).items() if isinstance(value, type) and issubclass(value, v2.Transform)
         ]
-        raise DataError(f"torchvision.transforms.v2 has no transform {entry['name']!r}; {close(entry['name'], known)}")
+        raise DataError(
+            f"data.augment.transforms: torchvision.transforms.v2 has no transform {entry['name']!r}; "
+            f"{close(entry['name'], known)}"
+        )
     try:
         return kind(**_with_enums(kind, arguments))
     except (TypeError, ValueError) as error:
-        raise DataError(f"transform {entry['name']} does not accept {arguments}: {error}") from error
+        raise DataError(f"data.augment.transforms: {entry['name']} does not accept {arguments}: {error}") from error
 
 
 def _with_enums(kind: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

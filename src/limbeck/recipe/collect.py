@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
-from limbeck.recipe.folder import RunFolder, Which
+from limbeck.recipe.folder import EXITS, RunFolder, Which
 from limbeck.recipe.graph import Run, baseline_of, network_name, plain_name
 from limbeck.recipe.models import From
 from limbeck.recipe.results import Entry, Results, Role
@@ -54,6 +55,7 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
             *facts["notes"],
             *label_notes(first, dataset, taught=bool(frozen)),
             *_peer_notes(runs),
+            *_exit_notes(runs),
             *generation_notes(runs),
             *_same_notes(runs),
             *unequal,
@@ -139,6 +141,21 @@ def _peer_notes(runs: Sequence[Run]) -> list[str]:
     found = [(run, RunFolder(run.folder).described(_selected(run)).get("role")) for run in runs]
     chosen = [f"{role} (seed {run.seed})" if len(runs) > 1 else role for run, role in found if role]
     return [f"delivered: {', '.join(chosen)}"] if chosen else []
+
+
+def _exit_notes(runs: Sequence[Run]) -> list[str]:
+    """Of early exits: how many samples leave, and whether that saves time, which the mean of FLOPs does not tell."""
+    files = [RunFolder(run.folder) / EXITS for run in runs]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
+    if not found:
+        return []
+    leave = statistics.fmean(1 - one["exits"][-1]["share"] for one in found)
+    told = f"{leave:.0%} of the tested samples leave at exits before the end"
+    if all(one["early"]["mean_ms"] is not None for one in found):
+        spent = statistics.fmean(one["early"]["mean_ms"] / one["network"]["mean_ms"] for one in found)
+        told += f"; a mean sample takes {spent:.0%} of the time of the same network without exits"
+        told += ", heads included: early exits do not pay here" if spent > 1 else ", heads included"
+    return [told]
 
 
 def _selected(run: Run) -> Which:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from limbeck.core.distiller import Distiller
@@ -25,16 +26,23 @@ def decided(distiller: Distiller, asked: Method) -> dict[str, Any]:
 def decided_notes(distiller: Distiller, asked: Method) -> list[str]:
     """The same for a person: one line for each method whose taps were found."""
     notes = []
-    for method in _settled(distiller.method, asked):
+    for method, before in _settled(distiller.method, asked):
         sides = "; ".join(f"{role} {', '.join(paths)}" for role, paths in method.tapped().items())
-        notes.append(f"auto chose for {type(method).__name__}, from shallow to deep, {sides}")
+        chosen = f"from shallow to deep, {sides}" if sides else _changed(method, before)
+        notes.append(f"auto chose for {type(method).__name__}, {chosen}")
     return notes
 
 
-def _settled(found: Method, asked: Method) -> Iterator[Method]:
-    """The methods, members of a composed one among them, that differ from what was asked for."""
+def _changed(found: Method, asked: Method) -> str:
+    """Of a method that taps nothing: the keys that were left open."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return ", ".join(f"{name}: {value}" for name, value in values.items() if value != getattr(asked, name))
+
+
+def _settled(found: Method, asked: Method) -> Iterator[tuple[Method, Method]]:
+    """The methods that differ from what was asked for, each with that; members of a composed one among them."""
     if isinstance(found, Compose) and isinstance(asked, Compose):
         for one, other in zip(found.methods, asked.methods, strict=True):
             yield from _settled(one, other)
     elif found != asked:
-        yield found
+        yield found, asked

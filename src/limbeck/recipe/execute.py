@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from limbeck.core.distiller import Distiller
+from limbeck.core.errors import Interrupted
 from limbeck.core.files import write_json
 from limbeck.core.net import Kind, digest
 from limbeck.data.dataset import Part
@@ -113,7 +114,13 @@ class _Training:
         self.descriptions = descriptions(self.joined, self.dataset)  # before a method changes the networks
 
     def run(self) -> None:
-        """Train, then measure."""
+        """Train, then measure; an interruption says which training it stopped."""
+        try:
+            self._run()
+        except Interrupted as stopped:
+            raise Interrupted(f"{self.run_.name}, seed {self.run_.seed}: {stopped}") from stopped
+
+    def _run(self) -> None:
         distiller, loader, example = self._distiller()
         try:
             cached = isinstance(self.recipe.train.teacher_outputs, Cached)

@@ -31,6 +31,7 @@ FORMAT = 1
 GENERATION = 1000
 """Generation k of a run with seed s is trained under the seed s + k · 1000; generation 0 is the student alone."""
 
+_REMEDY = ": give models.teacher, or set generations: 3, a chain that begins with the student alone"
 _NOT_DETERMINING_DATA = ("root", "workers", "prefetch", "pin_memory")
 
 
@@ -230,7 +231,9 @@ def _check_roles(resolved: Resolved) -> None:
         if role in made
     ]
     problems += [
-        resolved.problem("models", f"{name} needs a network for the role {role!r}")
+        resolved.problem(
+            "models", f"{name} needs a network for the role {role!r}{_REMEDY if role == 'teacher' else ''}"
+        )
         for role, kind in roles.items()
         if kind is Kind.FROZEN and role not in given and not (role == "teacher" and resolved.recipe.generations)
     ]
