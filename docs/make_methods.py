@@ -1,19 +1,21 @@
 """Write docs/methods.md: every method with its paper, equations and hyper-parameters, from the docstrings.
 
-Nothing is imported but the table of names; the sources are parsed. A test compares the page with this script.
+A test compares the page with this script.
 
     python docs/make_methods.py
 """
 
 from __future__ import annotations
 
-import ast
+import inspect
 import re
 from collections.abc import Iterator
-from importlib.resources import files
+from importlib import import_module
 from pathlib import Path
 
 from limbeck.methods import METHODS
+from limbeck.recipe.keys import REQUIRED, keys_of
+from limbeck.recipe.names import METHODS as METHODS_TABLE
 
 _YEAR = re.compile(r"\b(19|20)\d\d\b")
 """A paragraph that names a year names a paper."""
@@ -35,55 +37,30 @@ def _index() -> Iterator[str]:
     yield "| name in a recipe | what | source |"
     yield "|---|---|---|"
     for name in METHODS:
-        title, _, rest = _docstring(_tree(name)).partition("\n\n")
+        title, _, rest = _docstring(name).partition("\n\n")
         first = rest.split("\n\n")[0]
         paper = first if _YEAR.search(first) else ""
         yield f"| [`{name}`](#{name}) | {title} | {paper.replace(chr(10), ' ')} |"
 
 
 def _section(name: str) -> Iterator[str]:
-    tree = _tree(name)
-    cls = _class(tree, METHODS[name].partition(":")[2])
+    cls = METHODS_TABLE.find(name)
     yield from (f"## {name}", "", f"`limbeck.methods.{METHODS[name].replace(':', '.')}`", "")
-    yield from ("```text", _docstring(tree), "```", "")
-    described = _described(cls)
-    fields = [field for field in cls.body if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field)]
-    if not fields:
+    yield from ("```text", _docstring(name), "```", "")
+    keys = keys_of(cls)
+    if not keys:
         yield from ("No hyper-parameters.", "")
         return
-    yield from ("| hyper-parameter | default | meaning |", "|---|---|---|")
-    for field in fields:
-        key = ast.unparse(field.target)
-        default = f"`{ast.unparse(field.value)}`" if field.value else "required"
-        yield f"| `{key}` | {default} | {described[key]} |"
+    yield from ("| hyper-parameter | default | allowed | meaning |", "|---|---|---|---|")
+    for key in keys:
+        default = key.default if key.default == REQUIRED else f"`{key.default}`"
+        yield f"| `{key.name}` | {default} | {key.allowed or '–'} | {key.meaning} |"
     yield ""
 
 
-def _tree(name: str) -> ast.Module:
-    source = files("limbeck.methods") / f"{METHODS[name].partition(':')[0]}.py"
-    return ast.parse(source.read_text(encoding="utf-8"))
-
-
-def _docstring(tree: ast.Module) -> str:
-    return ast.get_docstring(tree) or ""
-
-
-def _class(tree: ast.Module, name: str) -> ast.ClassDef:
-    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-
-
-def _described(cls: ast.ClassDef) -> dict[str, str]:
-    """Name -> what the class's docstring says below `Args:`; a line that is indented further goes on with its key."""
-    _, _, arguments = (ast.get_docstring(cls) or "").partition("Args:\n")
-    found: dict[str, str] = {}
-    for line in arguments.split("\n\n")[0].splitlines():
-        text = line.strip()
-        if line.startswith("     "):
-            found[next(reversed(found))] += f" {text}"
-        else:
-            key, _, meaning = text.partition(": ")
-            found[key] = meaning
-    return found
+def _docstring(name: str) -> str:
+    module, _, _ = METHODS[name].partition(":")
+    return inspect.getdoc(import_module(f"limbeck.methods.{module}")) or ""
 
 
 if __name__ == "__main__":

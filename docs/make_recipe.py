@@ -14,13 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
 from limbeck.data import DATA
 from limbeck.data.augment import Augment
 from limbeck.data.source import ImageData
 from limbeck.data.special import Confused, Special
 from limbeck.models import ZOO
+from limbeck.recipe.keys import REQUIRED, default, keys_of
 from limbeck.recipe.models import Ensemble, From, Network, Normalize, Specialists
 from limbeck.recipe.schema import Evaluate, Recipe
 from limbeck.tasks.classification import Classification
@@ -46,11 +45,11 @@ HEAD = """\
 
 What every key means and what stands for it where it is left out. A name alone is short for a mapping with nothing but
 that name: `optimizer: adamw` is `optimizer: {name: adamw}`. Keys of methods are in [methods.md](methods.md). This page
-is made from the classes' docstrings by `docs/make_recipe.py`; `limbeck schema` prints the same for editors, with types
-and ranges.
+is made from the classes' docstrings by `docs/make_recipe.py`; `limbeck schema` prints the same for editors.
 """
 EXTENDS = (
-    "| `extends` | – | another recipe, by path or shipped name, from which everything is taken that is not said here |"
+    "| `extends` | – | text | another recipe, by path or shipped name, from which everything is taken that is not said "
+    "here |"
 )
 
 
@@ -107,45 +106,30 @@ def _train() -> Iterator[str]:
         for cls in classes:
             fields = {field.name: field for field in dataclasses.fields(cls)}
             name = fields.pop("name").default
-            keys = ", ".join(f"`{field.name}: {_plain(field)}`" for field in fields.values())
+            keys = ", ".join(f"`{field.name}: {default(field)}`" for field in fields.values())
             yield f"| `{name}` | {' '.join(_prose(cls)).strip()} | {keys or '–'} |"
         yield ""
         for cls in classes:
-            if _described(cls):
+            if keys_of(cls):
                 yield from (f"Keys of `{next(f.default for f in dataclasses.fields(cls) if f.name == 'name')}`:", "")
                 yield from _table(cls)
 
 
 def _table(cls: Any, *, without: Any = None) -> list[str]:
-    known, meanings = {field.name for field in dataclasses.fields(without)} if without else set(), _described(cls)
-    fields = [f for f in dataclasses.fields(cls) if f.name not in known and f.name in meanings]
-    if not fields:
+    known = {field.name for field in dataclasses.fields(without)} if without else set()
+    keys = [key for key in keys_of(cls) if key.name not in known]
+    if not keys:
         return []
-    rows = [f"| `{field.name}` | {_default(field)} | {meanings[field.name]} |" for field in fields]
-    return ["| key | default | meaning |", "|---|---|---|", *rows, ""]
+    rows = (f"| `{key.name}` | {_code(key.default)} | {key.allowed or '–'} | {_cell(key.meaning)} |" for key in keys)
+    return ["| key | default | allowed | meaning |", "|---|---|---|---|", *rows, ""]
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    plain = _plain(field)
-    return plain if plain == "required" else f"`{plain}`"
+def _code(text: str) -> str:
+    return text if text == REQUIRED else f"`{text}`"
 
 
-def _plain(field: dataclasses.Field[Any]) -> str:
-    """A default as a recipe writes it."""
-    value = field.default
-    if isinstance(value, FieldInfo):
-        value = value.get_default(call_default_factory=True)
-    return "required" if value is dataclasses.MISSING else _yaml(value)
-
-
-def _yaml(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_yaml(item) for item in value)}]"
-    if dataclasses.is_dataclass(value):
-        return "classification" if isinstance(value, Classification) else str(getattr(value, "name", "{}"))
-    return "{}" if value == {} else str(value)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _title(cls: Any) -> str:
@@ -156,22 +140,6 @@ def _prose(cls: Any) -> list[str]:
     """The docstring without what is said of single keys."""
     text = (inspect.getdoc(cls) or "").partition("\nArgs:\n")[0].partition("\nRaises:\n")[0]
     return [*text.strip().splitlines(), ""]
-
-
-def _described(cls: Any) -> dict[str, str]:
-    """Key -> what the class, or one that it stands on, says of it below `Args:`."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        _, _, arguments = inspect.cleandoc(base.__dict__.get("__doc__") or "").partition("Args:\n")
-        last = ""
-        for line in arguments.split("\n\n")[0].splitlines():
-            if line.startswith("     "):
-                found[last] += f" {line.strip()}"
-            else:
-                last, _, meaning = line.strip().partition(": ")
-                found[last] = meaning
-    found.pop("", None)
-    return {key: meaning.replace("|", "\\|") for key, meaning in found.items()}
 
 
 def _load(package: str, place: str) -> Any:

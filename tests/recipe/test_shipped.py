@@ -49,3 +49,9 @@ def test_unknown_recipes_name_the_nearest(recipes: Path, reference: str, words: 
 
 def test_every_shipped_recipe_says_what_it_is() -> None:
     assert all(recipe.description for recipe in shipped.shipped())
+
+
+def test_a_recipe_comes_before_those_whose_names_begin_with_its_own() -> None:
+    names = [recipe.name for recipe in shipped.shipped()]
+    assert names == sorted(names)
+    assert names.index("cifar100/byot") < names.index("cifar100/byot-early-exit")

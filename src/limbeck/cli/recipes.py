@@ -13,11 +13,11 @@ def recipes(name: Annotated[str | None, typer.Argument(help="One recipe, in full
 
     from rich.console import Console
 
+    from limbeck.cli.listing import listing
     from limbeck.recipe.shipped import find, shipped
 
     console = Console()
     if name is not None:
         console.print(find(name, folder=Path.cwd()).read_text(encoding="utf-8"), markup=False, end="", soft_wrap=True)
         return
-    for entry in shipped():
-        console.print(f"[bold]{entry.name:16}[/] {entry.description}", highlight=False)
+    console.print(listing({entry.name: entry.description for entry in shipped()}))

@@ -72,7 +72,7 @@ class Recipe:
             the teacher, or else by the same student trained alone. Absent = one student, under the seed itself.
         evaluate: what is measured.
         report: whether a page is written.
-        export: formats of the files to deploy.
+        export: formats of the files to deploy: onnx, safetensors, torch_export.
     """
 
     data: Annotated[SkipValidation[Any], DATA]

@@ -30,7 +30,7 @@ def root() -> Path:
 
 def shipped() -> tuple[Shipped, ...]:
     """All shipped recipes, sorted by name."""
-    paths = sorted(path for path in root().glob("*/*.yaml") if path.is_file())
+    paths = sorted((path for path in root().glob("*/*.yaml") if path.is_file()), key=_name)
     return tuple(Shipped(_name(path), _description(path), path) for path in paths)
 
 
