@@ -55,7 +55,7 @@ def test_a_number_of_classes_is_needed_without_published_weights():
         ("tim/resnet18", "timm/NAME"),
         ("timm/", "timm/NAME"),
         ("torchvision", "torchvision/NAME"),
-        ("fractions:Fraction", "gave a Fraction; expected a torch.nn.Module"),
+        ("fractions:Fraction", "gave an object of type Fraction; expected a torch.nn.Module"),
     ],
 )
 def test_names_that_are_no_network(name, message):

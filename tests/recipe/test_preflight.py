@@ -52,8 +52,60 @@ def test_data_on_which_nothing_can_be_measured_is_refused(tmp_path: Path) -> Non
         "data: {name: folder, root: images, batch: 4, validation: 0, test: 0}\n"
         "models: {student: {name: cnn, width: 4}}\nmethod: supervised\ntrain: {length: 1 epochs}\n"
     )
-    with pytest.raises(DataError, match=r"neither a test nor a validation split.*data.validation"):
+    with pytest.raises(
+        DataError, match=r"own.yaml:1:7: data: .*neither a test nor a validation split.*data.validation"
+    ):
         run(recipe, f"data.root={tmp_path / 'images'}")
+
+
+OWN = """\
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.flat, self.fc = nn.Flatten(), nn.Linear(63, classes)
+
+    def forward(self, x):
+        return self.fc(self.flat(x))
+
+
+def number() -> int:
+    return 3
+
+
+def unbuilt(classes: int) -> nn.Module:
+    return nn.Linear(-1, [][classes])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Net", r"Net cannot run on images.*\(own_wrong.py, line 10, in forward\)"),
+        ("number", "number gave an object of type int; expected a torch.nn.Module"),
+        ("unbuilt", r"unbuilt cannot be built: IndexError.*\(own_wrong.py, line 18, in unbuilt\)"),
+    ],
+)
+def test_a_person_s_own_network_that_fails_is_named_with_its_line_and_the_recipe_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    (tmp_path / "own_wrong.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(
+        f"data: digits\nmodels:\n  student: own_wrong:{name}\nmethod: supervised\ntrain: {{length: 1 epochs}}\n"
+    )
+    with pytest.raises(ModelError, match=rf"own.yaml:3:12: models.student: own_wrong:{text}"):
+        run(recipe)
+
+
+def test_a_missing_validation_split_is_named_with_its_place(tmp_path: Path) -> None:
+    recipe = tmp_path / "two.yaml"
+    recipe.write_text("data: {name: digits, validation: 0}\nmodels: {student: mlp}\nmethod: dml\n")
+    with pytest.raises(DataError, match=r"two.yaml:1:7: data: two: DML chooses .*data.validation above 0"):
+        run(recipe)
 
 
 BROKEN = """\

@@ -62,5 +62,5 @@ def build(
     else:
         raise ModelError(f"no network is called {name!r} ({close(name, network_names())}); also {', '.join(ROUTES)}")
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{name} gave a {type(network).__name__}; expected a torch.nn.Module")
+        raise ModelError(f"{name} gave an object of type {type(network).__name__}; expected a torch.nn.Module")
     return network

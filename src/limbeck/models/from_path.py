@@ -12,6 +12,7 @@ import pydantic
 from limbeck.core.errors import LimbeckError, ModelError, close
 from limbeck.models import ZOO
 from limbeck.models.arguments import Builder, Interface, check_names, named_parameters
+from limbeck.models.own_code import line_of
 
 
 def build_from_path(path: str, arguments: Mapping[str, Any], interface: Interface, *, pretrained: bool) -> object:
@@ -102,7 +103,8 @@ def _called(name: str, builder: Builder, values: Mapping[str, Any]) -> object:
     except (LimbeckError, pydantic.ValidationError):
         raise
     except Exception as error:  # a builder can fail in any way
-        raise ModelError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
+        where = line_of(error)
+        raise ModelError(f"{name} cannot be built: {type(error).__name__}: {error}{where}") from error
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Run:
         root: the folder of all runs.
         upstream: for each `from` in `models` the run that it stands for, by role (`teacher`) or, in a form of several
             networks, by role and member (`teacher.0`, `teacher.generalist`).
-        place: of the method in a recipe's file, for messages; empty where it is in none.
+        places: `data`, `method` and `models.student` -> where a recipe's file says it, for messages.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Run:
     seed: int
     root: Path
     upstream: Mapping[str, Run]
-    place: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def train(self) -> Train:
@@ -157,8 +157,8 @@ def plan(resolved: Resolved, *, seed: int, root: Path, _asking: tuple[str, ...] 
         for key, member in members_of(form, role).items():
             if isinstance(member, From):
                 upstream[key] = _upstream(resolved, role, member, seed, root, asking)
-    place = str(resolved.problem("method", "")).removesuffix(": ")
-    run = Run(resolved.name, recipe, {**resolved.canonical, "models": models}, seed, root, upstream, place)
+    places = {key: resolved.where(key) for key in ("data", "method", *(f"models.{role}" for role in models))}
+    run = Run(resolved.name, recipe, {**resolved.canonical, "models": models}, seed, root, upstream, places)
     return run if recipe.generations is None else _last_generation(run, recipe.generations, resolved)
 
 
@@ -199,7 +199,7 @@ def _last_generation(first: Run, count: int, resolved: Resolved) -> Run:
             canonical["models"] = {**canonical["models"], "teacher": plain_model(teacher)}
             upstream["teacher"] = before
         name, seed = f"{first.name}-{generation}", first.seed + generation * GENERATION
-        run = before = Run(name, recipe, canonical, seed, first.root, upstream, first.place)
+        run = before = Run(name, recipe, canonical, seed, first.root, upstream, first.places)
     return run
 
 
@@ -287,7 +287,8 @@ def baseline_of(run: Run) -> Run:
     upstream = {key: before for key, before in run.upstream.items() if key.partition(".")[0] == "student"}
     data = run.canonical["data"]["name"].replace(":", "-")
     name = f"{data}-{network_name(run)}-alone"
-    return Run(name, recipe, canonical, run.asked_seed, run.root, upstream)
+    places = {key: place for key, place in run.places.items() if key in ("data", "models.student")}
+    return Run(name, recipe, canonical, run.asked_seed, run.root, upstream, places)
 
 
 def network_name(run: Run, role: str = "student") -> str:

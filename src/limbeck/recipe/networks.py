@@ -20,6 +20,7 @@ from limbeck.core.errors import ModelError
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.mode import device_of, evaluating
 from limbeck.models.heads import refit_head
+from limbeck.models.own_code import line_of
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
 from limbeck.models.weights import load_weights, read_metadata
 from limbeck.recipe.bridging import Joined, Knows, put_on
@@ -195,7 +196,8 @@ def _check_outputs(network: nn.Module, described: dict[str, Any], role: str) -> 
         with evaluating(network):
             logits = network(images)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise ModelError(f"{who} cannot run on images of shape {list(images.shape)}: {error}") from error
+        shape = list(images.shape)
+        raise ModelError(f"{who} cannot run on images of shape {shape}: {error}{line_of(error)}") from error
     came = f"shape {list(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
     if came != f"shape {[2, wanted]}":
         raise ModelError(

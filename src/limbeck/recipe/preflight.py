@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from limbeck.core.distiller import Distiller
-from limbeck.core.errors import DataError, MethodError, TapError
+from limbeck.core.errors import DataError, LimbeckError, MethodError, ModelError, TapError
+from limbeck.data.dataset import Dataset
 from limbeck.methods.supervised import Supervised
 from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined, descriptions
@@ -60,7 +61,7 @@ def _try(run: Run, context: Context) -> int:
                 return try_out(distiller, type(example)(*(part[:TRIED] for part in example)), precision=precision)
         return try_out(distiller, example, precision=precision)
     except Exception as error:
-        place = f" ({run.place})" if run.place else ""
+        place = f" ({where}: method)" if (where := run.places.get("method")) else ""
         error.add_note(f"of {run.name}{place}, whose first step was tried before anything is trained")
         raise
     finally:
@@ -75,36 +76,24 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
     Raises:
         LimbeckError: data, networks, method and training do not fit together.
     """
-    recipe, dataset = run.recipe, context.dataset(run)
+    recipe = run.recipe
+    with _placing(run, "data", DataError):
+        dataset = context.dataset(run)
+        _check_data(run, dataset)
     check_precision(recipe.train.precision)
     check_trackers(recipe.train.trackers)
     check_compiler(recipe.train.compile, context.processes.device)
     check_stored(run, classes=len(dataset.classes))
-    if tested_part(dataset) is None:
-        raise DataError(
-            f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
-            "set data.validation or data.test above 0"
-        )
-    if recipe.method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
-        alone = isinstance(recipe.method, Supervised)  # perhaps as what is compared with, or as the first teacher
-        remedy = "set data.labelled" + (", or do without this run: baseline: false, models.teacher" if alone else "")
-        why = "nothing teaches the answers" if recipe.method.uses_unlabelled() else "there is nothing to learn from"
-        raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
-    if recipe.method.uses_validation() and dataset.validation is None:
-        raise DataError(
-            f"{run.name}: {type(recipe.method).__name__} chooses what it delivers on a validation split, and the data "
-            "has none; set data.validation above 0, such as data.validation: 0.1"
-        )
-    joined = {
-        role: join(run, role, dataset, frozen=role in run.weighted, data_of=context.dataset) for role in recipe.models
-    }
+    joined: dict[str, Joined] = {}
+    for role in recipe.models:
+        with _placing(run, f"models.{role}", ModelError):
+            joined[role] = join(run, role, dataset, frozen=role in run.weighted, data_of=context.dataset)
     known = descriptions(joined, dataset)
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
-    example = next(iter(training_batches(run, dataset, context).batches()))[0]
-    try:
+    with _placing(run, "data", DataError):
+        example = next(iter(training_batches(run, dataset, context).batches()))[0]
+    with _placing(run, "method", MethodError, TapError):
         distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
-    except (MethodError, TapError) as error:
-        raise type(error)(f"{run.place}: {error}" if run.place else str(error)) from error
     distiller.to(context.processes.device)  # with the adapters, which were made beside it
     check_compilable(recipe.train.compile, distiller)
     known.of(distiller.deliver())
@@ -113,3 +102,54 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined, example
+
+
+def _check_data(run: Run, dataset: Dataset) -> None:
+    """What a run needs of its data: something to measure on, labels, and a validation split where one is chosen on."""
+    method = run.recipe.method
+    if tested_part(dataset) is None:
+        raise DataError(
+            f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
+            "set data.validation or data.test above 0"
+        )
+    if method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
+        alone = isinstance(method, Supervised)  # perhaps as what is compared with, or as the first teacher
+        remedy = "set data.labelled" + (", or do without this run: baseline: false, models.teacher" if alone else "")
+        why = "nothing teaches the answers" if method.uses_unlabelled() else "there is nothing to learn from"
+        raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
+    if method.uses_validation() and dataset.validation is None:
+        raise DataError(
+            f"{run.name}: {type(method).__name__} chooses what it delivers on a validation split, and the data "
+            "has none; set data.validation above 0, such as data.validation: 0.1"
+        )
+
+
+def _check_data(run: Run, dataset: Dataset) -> None:
+    """What a run needs of its data: something to measure on, labels, and a validation split where one is chosen on."""
+    method = run.recipe.method
+    if tested_part(dataset) is None:
+        raise DataError(
+            f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
+            "set data.validation or data.test above 0"
+        )
+    if method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
+        alone = isinstance(method, Supervised)  # perhaps as what is compared with, or as the first teacher
+        remedy = "set data.labelled" + (", or do without this run: baseline: false, models.teacher" if alone else "")
+        why = "nothing teaches the answers" if method.uses_unlabelled() else "there is nothing to learn from"
+        raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
+    if method.uses_validation() and dataset.validation is None:
+        raise DataError(
+            f"{run.name}: {type(method).__name__} chooses what it delivers on a validation split, and the data "
+            "has none; set data.validation above 0, such as data.validation: 0.1"
+        )
+
+
+@contextmanager
+def _placing(run: Run, key: str, *kinds: type[LimbeckError]) -> Iterator[None]:
+    """Errors of these kinds get the place in the recipe's file, and the key unless their text begins with that."""
+    try:
+        yield
+    except kinds as error:
+        where, text = run.places.get(key), str(error)
+        named = text if text.startswith(key) else f"{key}: {text}"
+        raise type(error)(f"{where}: {named}" if where else named) from error

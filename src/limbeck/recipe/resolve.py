@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class Resolved:
         path = tuple(key.split(".")) if isinstance(key, str) else key
         found, _ = self.node.nearest(path)
         return found.mark.problem(f"{dotted(path)}: {message}" if path else message)
+
+    def where(self, key: str) -> str:
+        """The place of a key, as `recipe.yaml:2:9`; empty where no file says it."""
+        return str(replace(self.problem(key, ""), message="")).removesuffix(": ")
 
 
 def resolve(reference: str | Path, overrides: Overrides = ()) -> Resolved:

@@ -1,0 +1,22 @@
+"""Where in a person's own code an error came up, so that a message can say it without a traceback."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+import limbeck
+
+_OTHERS = (*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(limbeck.__file__).parent))
+
+
+def line_of(error: BaseException) -> str:
+    """The innermost line that belongs to no library, as ` (mynets.py, line 12, in forward)`; else an empty text.
+
+    Args:
+        error: that was caught.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*_OTHERS, "<"))]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
