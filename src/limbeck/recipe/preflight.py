@@ -124,26 +124,6 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _check_data(run: Run, dataset: Dataset) -> None:
-    """What a run needs of its data: something to measure on, labels, and a validation split where one is chosen on."""
-    method = run.recipe.method
-    if tested_part(dataset) is None:
-        raise DataError(
-            f"{run.name}: the data has neither a test nor a validation split, so nothing could be measured; "
-            "set data.validation or data.test above 0"
-        )
-    if method.needs_labels() and not bool((dataset.train.labels >= 0).any()):
-        alone = isinstance(method, Supervised)  # perhaps as what is compared with, or as the first teacher
-        remedy = "set data.labelled" + (", or do without this run: baseline: false, models.teacher" if alone else "")
-        why = "nothing teaches the answers" if method.uses_unlabelled() else "there is nothing to learn from"
-        raise DataError(f"{run.name}: no training image has a label, so {why}; {remedy}")
-    if method.uses_validation() and dataset.validation is None:
-        raise DataError(
-            f"{run.name}: {type(method).__name__} chooses what it delivers on a validation split, and the data "
-            "has none; set data.validation above 0, such as data.validation: 0.1"
-        )
-
-
 @contextmanager
 def _placing(run: Run, key: str, *kinds: type[LimbeckError]) -> Iterator[None]:
     """Errors of these kinds get the place in the recipe's file, and the key unless their text begins with that."""
