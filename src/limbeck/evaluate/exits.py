@@ -27,6 +27,8 @@ from limbeck.evaluate.timing import Timing, time_in_turns
 
 THRESHOLDS = (0.0, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999, NEVER)
 """Of the sweep, where all exits have the same one."""
+SLOWER = 1.05
+"""A network is slower than another one from this ratio of their times on; two times of one network differ by less."""
 EXAMPLES = 8
 """Samples that are named for each exit."""
 _POOL = 64

@@ -6,9 +6,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-import limbeck
-
-_OTHERS = (*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(limbeck.__file__).parent))
+_OTHERS = (*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).parent.parent))
 
 
 def line_of(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from limbeck.core.errors import RunError
 from limbeck.core.net import Kind
 from limbeck.data.dataset import Dataset
 from limbeck.evaluate.classification import compare
+from limbeck.evaluate.exits import SLOWER
 from limbeck.evaluate.predictions import Predictions
 from limbeck.recipe.context import Context
 from limbeck.recipe.folder import EXITS, RunFolder, Which
@@ -154,7 +155,7 @@ def _exit_notes(runs: Sequence[Run]) -> list[str]:
     if all(one["early"]["mean_ms"] is not None for one in found):
         spent = statistics.fmean(one["early"]["mean_ms"] / one["network"]["mean_ms"] for one in found)
         told += f"; a mean sample takes {spent:.0%} of the time of the same network without exits"
-        told += ", heads included: early exits do not pay here" if spent > 1 else ", heads included"
+        told += ", heads included: early exits do not pay here" if spent > SLOWER else ", heads included"
     return [told]
 
 

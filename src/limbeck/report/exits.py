@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from limbeck.evaluate.exits import SLOWER
 from limbeck.recipe.folder import EXITS
 from limbeck.recipe.results import Entry, Results
 from limbeck.report import numbers
@@ -22,9 +23,6 @@ from limbeck.report.tradeoff import scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_SLOWER = 1.05
-"""Two times of one network differ by less."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _lead(found: Mapping[str, Any], results: Results, entry: Entry) -> str:
         words += (
             f", and {numbers.significant(early['mean_ms'])} ms instead of {numbers.significant(network['mean_ms'])} ms"
         )
-        words += ": that is slower, heads included" if early["mean_ms"] > _SLOWER * network["mean_ms"] else ""
+        words += ": that is slower, heads included" if early["mean_ms"] > SLOWER * network["mean_ms"] else ""
     if all(row["threshold"] is None for row in found["exits"]):
         words = (
             f"No exit is open{seed}: the held-out images do not show that one would reach the target, and all "
