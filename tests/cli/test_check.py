@@ -91,6 +91,23 @@ def test_networks_that_train_inside_wider_ones_are_shown_as_they_are_delivered(
     assert own < step <= own + widest
 
 
+def test_turns_of_a_step_are_not_shown_as_further_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "mutual.yaml").write_text(
+        "data: {name: digits, batch: 100, validation: 200}\nmodels: {student: {name: mlp, hidden: [4]}}\n"
+        "method: dml\ntrain: {length: 2 epochs}\n"
+    )
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    assert limbeck("check", "mutual.yaml") == 0
+    shown = capsys.readouterr().out.splitlines()
+    head = next(index for index, line in enumerate(shown) if line.startswith("stage "))
+    first, second = (line.split() for line in shown[head + 1 : head + 3])
+    assert first[:6] == ["main", "20", "1", "of", "2:", "terms"]
+    assert second[:5] == ["2", "of", "2:", "terms", "peer1"]
+
+
 def test_the_first_batch_can_be_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

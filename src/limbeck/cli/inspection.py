@@ -109,13 +109,15 @@ def _networks(run: Run, distiller: Distiller, example: Any) -> Table:
 
 def _plan(run: Run, distiller: Distiller, steps_per_epoch: int, example: Any) -> Table:
     stages = tuple(distiller.method.plan())
-    table = _table("\nPlan", "stage", "steps", "turn", "trains", "parameters", "forward FLOPs an image")
+    table = _table("\nPlan", "stage", "steps", "turn in a step", "trains", "parameters", "forward FLOPs an image")
     for phase, (stage, steps) in enumerate(zip(stages, stage_lengths(stages, run.train, steps_per_epoch), strict=True)):
-        for at in distiller.turns(0, steps, phase=phase, epoch=0.0):
+        for number, at in enumerate(distiller.turns(0, steps, phase=phase, epoch=0.0), start=1):
             trained = {id(p): p.numel() for path in at.turn.rates for p in distiller.parameters_of(path)}
             forward = _forward(distiller, example, at)
             paths = ", ".join(at.turn.rates)
-            table.add_row(stage.name, f"{steps:,}", at.turn.terms, paths, f"{sum(trained.values()):,}", forward)
+            place = (stage.name, f"{steps:,}") if number == 1 else ("", "")  # turns of one step, not further steps
+            turn = at.turn.terms if len(stage.turns) == 1 else f"{number} of {len(stage.turns)}: {at.turn.terms}"
+            table.add_row(*place, turn, paths, f"{sum(trained.values()):,}", forward)
     return table
 
 
