@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from limbeck.core.bridge import inner
 from limbeck.core.errors import MethodError, close
 from limbeck.core.mode import evaluating
 from limbeck.core.outline import outline
+
+_TRIED = 8
+"""Modules at which a network is split on trial, to say where it can be."""
 
 
 class Branches(nn.Module):
@@ -96,6 +100,17 @@ def branched(network: nn.Module, run: Callable[[nn.Module], Any], *, at: str, co
         MethodError: there is no such module, it does not run, nothing from there on has weights, the network cannot be
             split there, or it is made of several already.
     """
+    try:
+        return _branched(network, run, at=at, count=count)
+    except _NotThere as error:
+        raise MethodError(f"{error}; {_elsewhere(network, run)}") from error
+
+
+class _NotThere(MethodError):
+    """A network cannot be split at this module; perhaps at another one."""
+
+
+def _branched(network: nn.Module, run: Callable[[nn.Module], Any], *, at: str, count: int) -> nn.Module:
     made = copy.deepcopy(network)
     plain = inner(made)
     if any(isinstance(module, Assembled) for module in network.modules()):
@@ -147,11 +162,32 @@ def last_stage(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
     """
     found = outline(network, run)
     if len(found.stages) < 2:
-        such = f", such as {found.units[2 * len(found.units) // 3].path!r}" if found.units else ""
-        raise MethodError(
-            f"at: auto finds one stage only, and branches need a trunk; name the module where they begin{such}"
-        )
+        elsewhere = _elsewhere(network, run)
+        raise MethodError(f"at: auto finds one stage only, and branches need a trunk before them; {elsewhere}")
     return found.units[found.units.index(found.stages[-2]) + 1].path
+
+
+def _elsewhere(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
+    """Advice: a module in the later part of a network where it can be split; a few are tried."""
+    plain = inner(network)
+    begun: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda _m, _i, path=path: begun.append(path))
+        for path, module in plain.named_modules()
+        if path and _has_state(module)
+    ]
+    try:
+        with evaluating(network):
+            run(network)
+    finally:
+        for handle in handles:
+            handle.remove()
+    paths = list(dict.fromkeys(begun))[1:]  # before the first one there is no trunk
+    for path in sorted(paths, key=lambda path: abs(paths.index(path) - 2 * len(paths) // 3))[:_TRIED]:
+        with suppress(Exception):  # whatever a place raises, it is not the one
+            _branched(network, run, at=path, count=2)
+            return f"it can be split at {path!r}: set at: {path}"
+    return "no place where it can be was found; `dml` trains whole networks together instead"
 
 
 def _has_state(module: nn.Module) -> bool:
@@ -185,24 +221,23 @@ def _tail(network: nn.Module, run: Callable[[], Any], at: str) -> list[str]:
 def _check(made: nn.Module, run: Callable[[nn.Module], Any], alone: Any, *, at: str, count: int) -> None:
     """Each tail gives what it gives as a plain network, the first what the network gave alone."""
     name = type(inner(made)).__name__
-    advice = "take the start of a stage, after which nothing from before is needed"
     try:
         several = run(made)
     except (RuntimeError, ValueError, IndexError) as error:
-        raise MethodError(
+        raise _NotThere(
             f"{name} cannot be split at {at!r}: a later step needs a tensor, or the batch size, from "
-            f"before it ({' '.join(str(error).split())}); {advice}"
+            f"before it ({' '.join(str(error).split())})"
         ) from error
     except (AttributeError, TypeError) as error:
-        raise MethodError(
+        raise _NotThere(
             f"{name} cannot be split at {at!r}: its own code looks inside a module that would stand "
-            f"there several times ({error}); {advice}"
+            f"there several times ({error})"
         ) from error
     fits = isinstance(several, Tensor) and several.shape == (count * len(alone), *alone.shape[1:])
     expected = [alone, *(run(branch(made, number)) for number in range(1, count))] if fits else []
     if not fits or not torch.allclose(several, torch.cat(expected), rtol=1e-3, atol=1e-4, equal_nan=True):
         came = f"shape {list(several.shape)}" if isinstance(several, Tensor) else f"a {type(several).__name__}"
-        raise MethodError(
+        raise _NotThere(
             f"{name} cannot be split at {at!r}: its {count} tails give {came} where the network "
-            f"alone gives {list(alone.shape)}, or other values; {advice}"
+            f"alone gives {list(alone.shape)}, or other values"
         )
