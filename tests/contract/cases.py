@@ -24,7 +24,11 @@ from limbeck.methods.one import ONE
 from limbeck.tasks.classification import Classification
 from little import conv_net, image_batch
 
-ARGUMENTS: dict[str, dict[str, Any]] = {"compose": {"methods": (KD(), Hint())}, "netaug": {"calibrate": 16}}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "compose": {"methods": (KD(), Hint())},
+    "early_exit": {"cost": 0.6},
+    "netaug": {"calibrate": 16},
+}
 """Recipe name -> what its class cannot be built without, or would be slow without on eight samples."""
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from limbeck.cli.pipeline import experiment
 from limbeck.core.errors import MethodError
@@ -31,11 +33,24 @@ report: false
 """
 FURTHER = AGAIN.replace("as_is", "supervised") + "train: {length: 1 epochs, optimizer: {name: sgd, lr: 0.1}}\n"
 """The exits' weights, trained on: each image would teach only the exit at which it leaves."""
+SOONER = AGAIN.replace("batch: 64", "batch: 64, validation: 0.5").replace(
+    "as_is", "{name: early_exit, accuracy_drop: 90}"
+)
+TOGETHER = EARLY.replace("early_exit, accuracy_drop: 8.0", "ensemble").replace("seeds: 2", "seeds: 1")
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write(tmp_path_factory.mktemp("early"), {"early.yaml": EARLY, "again.yaml": AGAIN, "on.yaml": FURTHER})
+    folder = write(
+        tmp_path_factory.mktemp("early"),
+        {
+            "early.yaml": EARLY,
+            "again.yaml": AGAIN,
+            "on.yaml": FURTHER,
+            "sooner.yaml": SOONER,
+            "together.yaml": TOGETHER,
+        },
+    )
     run(folder / "early.yaml")
     return folder
 
@@ -75,3 +90,31 @@ def test_it_can_be_measured_again_as_it_is(lab: Path) -> None:
 def test_it_is_not_trained_further(lab: Path) -> None:
     with pytest.raises(MethodError, match=r"'student' has early exits: .* so it cannot be trained; take the network"):
         run(lab / "on.yaml")
+
+
+def test_another_target_needs_no_other_training(lab: Path) -> None:
+    run(lab / "sooner.yaml")
+    (sooner,) = experiment(lab / "sooner.yaml", root=lab / "runs").runs
+    before = experiment(lab / "early.yaml", root=lab / "runs").runs[0]
+    own, first = (load_file(one.folder / "student-best.safetensors") for one in (sooner, before))
+    left, began = own.pop("thresholds"), first.pop("thresholds")
+    torch.testing.assert_close(own, first, rtol=0, atol=0)
+    assert left[0] < began[0]
+    exits = json.loads((sooner.folder / "exits.json").read_text())
+    assert exits["exits"][0]["share"] == 1.0  # so much accuracy may be lost that all leave at once
+    assert json.loads((sooner.folder / "run.json").read_text())["steps"] == 0
+
+
+def test_a_target_may_be_given_to_what_was_delivered_with_all_heads(lab: Path) -> None:
+    """Its own training need not be over to see that this can be built."""
+    override = f"models.student={{from: {lab / 'together.yaml'}}}"
+    results = run(lab / "sooner.yaml", override)
+    assert any("leave at exits" in note for note in results.notes)
+    (sooner,) = experiment(lab / "sooner.yaml", [override], root=lab / "runs").runs
+    assert json.loads((sooner.folder / "network.json").read_text())["facts"]["answer"] == "early"
+
+
+def test_a_target_chosen_on_images_that_were_trained_on_is_noted(lab: Path) -> None:
+    results = run(lab / "sooner.yaml", "data.validation=0.3")
+    assert any("held out other images" in note for note in results.notes)
+    assert not any("held out other images" in note for note in run(lab / "sooner.yaml").notes)

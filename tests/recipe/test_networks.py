@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from limbeck.models.weights import save_weights
 from limbeck.recipe.bridging import Joined, match_classes
 from limbeck.recipe.context import Context
 from limbeck.recipe.networks import delivered, join
+from limbeck.recipe.preflight import untrained
 from running import copied, finished, only, write
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -28,9 +30,8 @@ def lab(tmp_path: Path) -> Path:
 
 def joined(recipe: Path, *overrides: str, role: str = "teacher", frozen: bool = True, trained: bool = True) -> Joined:
     planned = experiment(recipe, overrides, root=recipe.parent / "runs").runs[0]
-    return join(
-        planned, role, Context().dataset(planned), frozen=frozen, data_of=None if trained else Context().dataset
-    )
+    looks = None if trained else partial(untrained, context=Context())
+    return join(planned, role, Context().dataset(planned), frozen=frozen, untrained=looks)
 
 
 def images(channels: int = 1) -> torch.Tensor:

@@ -19,6 +19,33 @@ from limbeck.core.mode import evaluating
 from limbeck.core.net import Kind, Net
 
 
+def open_exits(
+    exits: Exits,
+    task: Any,
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    *,
+    accuracy_drop: float | None,
+    cost: float | None,
+) -> None:
+    """Set the thresholds of a network that is delivered; see `choose_thresholds`.
+
+    Args:
+        exits: its thresholds are set.
+        task: runs networks, and says which class is right (`rows`).
+        train: without a batch here only the kind of network is asked for, and its exits may stay as they are.
+        validation: batches of held-out samples.
+        accuracy_drop: in percentage points.
+        cost: as a share of the network's operations without heads.
+
+    Raises:
+        MethodError: there is no validation batch, or the target cannot be reached.
+    """
+    found = choose_thresholds(exits, task, validation, accuracy_drop=accuracy_drop, cost=cost)
+    if found is None and next(iter(train), None) is not None:
+        raise MethodError("early exits need a validation split to choose their thresholds on, and there is none")
+
+
 def choose_thresholds(
     exits: Exits,
     task: Any,

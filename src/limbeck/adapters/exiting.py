@@ -10,10 +10,9 @@ from pydantic import Field
 from torch import nn
 
 from limbeck.adapters.exit_check import check_exits
-from limbeck.adapters.exit_choice import check_cost, choose_thresholds
+from limbeck.adapters.exit_choice import check_cost, open_exits
 from limbeck.adapters.exit_head import heads_for
 from limbeck.adapters.exits import Exits
-from limbeck.core.errors import MethodError
 from limbeck.core.method import Method, Nets, Shapes
 from limbeck.core.pairs import ends_of_stages, known
 from limbeck.core.settings import settings
@@ -102,8 +101,5 @@ class Exiting(Method):
         if self.delivers == "ensemble":
             return Exits(model, heads, at=self.taps, answer="ensemble")
         exits = Exits(model, heads, at=self.taps)
-        found = choose_thresholds(exits, nets.task, validation, accuracy_drop=self.accuracy_drop, cost=self.cost)
-        # Without a training batch only the kind of network is asked for, and its exits may stay closed.
-        if found is None and next(iter(train), None) is not None:
-            raise MethodError("early exits need a validation split to choose their thresholds on, and there is none")
+        open_exits(exits, nets.task, train, validation, accuracy_drop=self.accuracy_drop, cost=self.cost)
         return exits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name, plan
 from limbeck.recipe.models import Network
 from limbeck.recipe.networks import join
+from limbeck.recipe.preflight import untrained
 from limbeck.recipe.resolve import resolve
 from limbeck.recipe.shipped import SUFFIXES, shipped
 
@@ -124,7 +126,7 @@ def _read(text: str) -> Any:
 
 def _seen(run: Run, dataset: Dataset, context: Context) -> Seen:
     form = run.recipe.models["student"]
-    joined = join(run, "student", dataset, frozen=bool(run.weighted), data_of=context.dataset)
+    joined = join(run, "student", dataset, frozen=bool(run.weighted), untrained=partial(untrained, context=context))
     example = next(iter(evaluation_batches(dataset.train, batch=2)))
     trained = bool(form.pretrained or form.weights) if isinstance(form, Network) else _finished(run)
     return Seen(network_name(run), joined.network, outline(joined.network, lambda m: m(example[0])), trained)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from limbeck.methods.byot import BYOT
     from limbeck.methods.compose import Compose
     from limbeck.methods.dml import DML
+    from limbeck.methods.early_exit import EarlyExit
     from limbeck.methods.fitnets import FitNets
     from limbeck.methods.fsp import FSP
     from limbeck.methods.hint import Hint
@@ -26,6 +27,7 @@ METHODS = {
     "byot": "byot:BYOT",
     "compose": "compose:Compose",
     "dml": "dml:DML",
+    "early_exit": "early_exit:EarlyExit",
     "fitnets": "fitnets:FitNets",
     "fsp": "fsp:FSP",
     "hint": "hint:Hint",
@@ -48,6 +50,7 @@ __all__ = [
     "AttentionTransfer",
     "BornAgain",
     "Compose",
+    "EarlyExit",
     "FitNets",
     "Hint",
     "NetAug",

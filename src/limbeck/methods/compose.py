@@ -38,6 +38,8 @@ class Compose(Method):
         for name, method in self.members().items():
             if not method.composable:
                 raise ValueError(f"{name} gives its network another kind of output; it cannot be composed with others")
+            if not method.trains:
+                raise ValueError(f"{name} trains nothing, so there is nothing to compose it with")
         own = [name for name, method in self.members().items() if _delivers(method)]
         if len(own) > 1:
             raise ValueError(f"{' and '.join(own)} each deliver a network of their own; one such member is possible")

@@ -12,6 +12,7 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.special import Confused
 from limbeck.evaluate.predictions import Predictions, predict
 from limbeck.recipe.confusions import special_classes
+from limbeck.recipe.descriptions import Description
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import batches_of
 from limbeck.recipe.networks import delivered
@@ -31,6 +32,7 @@ class Context:
         datasets: loaded so far, by what determines them.
         answers: of frozen networks on held-out images, by what determines both; seeds share a teacher.
         said: lines shown so far; the seeds of a recipe have much to say in common.
+        untrained: how the networks are built that unfinished runs will deliver, by the runs' hashes.
         profiles: where the time of each training went, in the order of the trainings; absent = none is taken.
     """
 
@@ -40,6 +42,7 @@ class Context:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     answers: dict[str, Predictions] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+    untrained: dict[str, Description] = field(default_factory=dict)
     profiles: list[tuple[Run, Profile]] | None = None
 
     def dataset(self, run: Run) -> Dataset:

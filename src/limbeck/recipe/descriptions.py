@@ -6,7 +6,7 @@ A network by name is described by its name, its arguments and what it expects of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,9 @@ class Descriptions:
     def __init__(self, given: Mapping[str, tuple[nn.Module, Description]], dataset: Dataset) -> None:
         # the student first: a network like several roles' is described as the student
         roles = sorted(given, key=lambda role: role != "student")
-        self._given = [(role, inner(given[role][0]), _layout(given[role][0]), given[role][1]) for role in roles]
+        tops = [(given[role][0], {**given[role][1], "role": role}) for role in roles]
+        inside = [part for network, described in tops for part in _parts_of(network, described)]
+        self._given = [(inner(network), _layout(network), described) for network, described in (*tops, *inside)]
         self._dataset = dataset
 
     def of(self, network: nn.Module) -> Description:
@@ -46,17 +48,30 @@ class Descriptions:
             MethodError: it is neither a given network, nor like one, nor `Assembled`.
         """
         plain, layout = inner(network), _layout(network)
-        same = [{**described, "role": role} for role, known, _, described in self._given if known is plain]
+        same = [described for known, _, described in self._given if known is plain]
         if not same and isinstance(plain, Assembled):
             parts = {name: self.of(part) for name, part in plain.parts().items()}
             return assembled(type(plain), plain.facts(), parts, self._dataset)
-        alike = [described for _, _, known, described in self._given if known == layout]
+        alike = [_without_role(described) for _, known, described in self._given if known == layout]
         if not same + alike:
             raise MethodError(
                 f"deliver() gave a {type(plain).__name__}, which could not be built again from its file; it should "
                 "give a role's network, one whose weights have the names and shapes of a given network, or an Assembled"
             )
         return (same + alike)[0]
+
+
+def _parts_of(network: nn.Module, described: Description) -> Iterator[tuple[nn.Module, Description]]:
+    """The networks of which one is made; a method may make something else of them."""
+    plain = inner(network)
+    for name, part in plain.parts().items() if isinstance(plain, Assembled) else ():
+        own = _without_role(described["parts"][name])
+        yield part, own
+        yield from _parts_of(part, own)
+
+
+def _without_role(described: Description) -> Description:
+    return {key: value for key, value in described.items() if key != "role"}
 
 
 def _layout(network: nn.Module) -> dict[str, tuple[int, ...]]:

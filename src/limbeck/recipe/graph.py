@@ -238,7 +238,7 @@ def _check_roles(resolved: Resolved) -> None:
         if kind is Kind.FROZEN and role not in given and not (role == "teacher" and resolved.recipe.generations)
     ]
     if resolved.recipe.baseline and not resolved.recipe.method.trains:
-        message = f"{name} trains nothing, so there is no training without it to compare with; leave it out"
+        message = f"{name} trains nothing, so there is no training without it to compare with; set baseline: false"
         problems.append(resolved.problem("baseline", message))
     if problems:
         raise RecipeError(problems)

@@ -24,15 +24,15 @@ from limbeck.models.own_code import line_of
 from limbeck.models.preprocessing import Preprocessing, preprocessing_of
 from limbeck.models.weights import load_weights, read_metadata
 from limbeck.recipe.bridging import Joined, Knows, put_on
-from limbeck.recipe.descriptions import STATED, assembled, rebuild
+from limbeck.recipe.descriptions import STATED, Description, assembled, rebuild
 from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run
 from limbeck.recipe.models import Ensemble, From, Network, Normalize, Specialists, members_of
 
-DataOf = Callable[[Run], Dataset]
+Untrained = Callable[[Run], Description]
 
 
-def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf | None = None) -> Joined:
+def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, untrained: Untrained | None = None) -> Joined:
     """The network of a role.
 
     Args:
@@ -40,19 +40,19 @@ def join(run: Run, role: str, dataset: Dataset, *, frozen: bool, data_of: DataOf
         role: in `models`.
         dataset: of the run.
         frozen: a frozen network must have weights from somewhere.
-        data_of: absent = the runs before this one are finished; otherwise the data of one that is not, which then gives
-            its network untrained, to look at its shapes.
+        untrained: absent = the runs before this one are finished; otherwise how the network of one that is not will be
+            built, which is then looked at without training.
 
     Raises:
         ModelError: it cannot be built, has no weights though it is to teach, or lacks classes of the data.
     """
     form = run.recipe.models[role]
     if isinstance(form, Network | From):
-        return _member(run, form, role, dataset, frozen=frozen, data_of=data_of)
+        return _member(run, form, role, dataset, frozen=frozen, untrained=untrained)
     if not frozen:
         raise ModelError(f"models.{role}: an ensemble can teach, but it cannot be trained; give one network")
     members = [
-        _member(run, member, key, dataset, frozen=True, data_of=data_of, knows=_knows(form, key))
+        _member(run, member, key, dataset, frozen=True, untrained=untrained, knows=_knows(form, key))
         for key, member in members_of(form, role).items()
     ]
     notes = list(dict.fromkeys(note for member in members for note in member.notes))
@@ -81,16 +81,15 @@ def _member(
     dataset: Dataset,
     *,
     frozen: bool,
-    data_of: DataOf | None,
+    untrained: Untrained | None,
     knows: Knows = "all",
 ) -> Joined:
     if isinstance(form, From):
         upstream = run.upstream[role]
-        if data_of is None or RunFolder(upstream.folder).state == "finished":
+        if untrained is None or RunFolder(upstream.folder).state == "finished":
             described, network = _from_run(upstream)
         else:
-            untrained = join(upstream, "student", data_of(upstream), frozen=False, data_of=data_of)
-            described = untrained.description or {}
+            described = untrained(upstream)
             network = rebuild(described)
         if form.head == "refitted":
             described = _refitted(network, described, dataset, seed=f"{run.seed}/{role}")
@@ -99,6 +98,11 @@ def _member(
             joined.notes.append(
                 f"{role}: it has the student's form and seed, so the student begins with the weights with which it "
                 "began itself; give it another seed"
+            )
+        if not run.recipe.method.trains and run.recipe.method.uses_validation() and _held_out_others(run, upstream):
+            joined.notes.append(
+                f"{role}: {upstream.name} held out other images, so choices are made here on images that it may have "
+                "been trained on; give both recipes the same data.validation"
             )
         return joined
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
@@ -113,6 +117,13 @@ def _begin_alike(run: Run, upstream: Run) -> bool:
     """Whether the students of two runs have the same first weights."""
     own, other = (one.recipe.models.get("student") for one in (run, upstream))
     return isinstance(own, Network) and own == other and run.seed == upstream.seed
+
+
+def _held_out_others(run: Run, upstream: Run) -> bool:
+    """Whether two runs divide the same images in two ways."""
+    own, other = (one.determining["data"] for one in (run, upstream))
+    divides = ("validation", "subset", "drop_classes")
+    return own["fingerprint"] == other["fingerprint"] and any(own[key] != other[key] for key in divides)
 
 
 def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool, knows: Knows) -> Joined:

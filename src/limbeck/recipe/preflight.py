@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from limbeck.core.distiller import Distiller
@@ -14,6 +15,7 @@ from limbeck.recipe.batches import training_batches
 from limbeck.recipe.bridging import Joined, descriptions
 from limbeck.recipe.cached import check_stored
 from limbeck.recipe.context import Context
+from limbeck.recipe.descriptions import Description
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part
@@ -85,9 +87,10 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
     check_compiler(recipe.train.compile, context.processes.device)
     check_stored(run, classes=len(dataset.classes))
     joined: dict[str, Joined] = {}
+    looks = partial(untrained, context=context)
     for role in recipe.models:
         with _placing(run, f"models.{role}", ModelError):
-            joined[role] = join(run, role, dataset, frozen=role in run.weighted, data_of=context.dataset)
+            joined[role] = join(run, role, dataset, frozen=role in run.weighted, untrained=looks)
     known = descriptions(joined, dataset)
     models = {role: one.network.to(context.processes.device) for role, one in joined.items()}
     with _placing(run, "data", DataError):
@@ -96,12 +99,23 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
         distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
     distiller.to(context.processes.device)  # with the adapters, which were made beside it
     check_compilable(recipe.train.compile, distiller)
-    known.of(distiller.deliver())
+    context.untrained[run.hash] = known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
         check_bfloat16(distiller)
     paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
     check_groups(paths, recipe.train.groups)
     return distiller, joined, example
+
+
+def untrained(run: Run, context: Context) -> Description:
+    """How the network is built that an unfinished run will deliver; put together once per command.
+
+    Raises:
+        LimbeckError: as `assemble` does.
+    """
+    if run.hash not in context.untrained:
+        assemble(run, context)[0].close()
+    return context.untrained[run.hash]
 
 
 def _check_data(run: Run, dataset: Dataset) -> None:
