@@ -70,7 +70,7 @@ def test_what_is_recorded_of_a_generation_plans_that_generation(lab: Path) -> No
 
 
 def test_what_trains_nothing_has_no_baseline(lab: Path) -> None:
-    with pytest.raises(RecipeError, match="baseline: as_is trains nothing.*set baseline: false"):
+    with pytest.raises(RecipeError, match=r"baseline: as_is trains nothing.*set baseline: false"):
         planned(lab / "ensemble.yaml", "baseline=true")
 
 
