@@ -6,6 +6,8 @@ import pytest
 
 from limbeck.core.errors import RecipeError
 from limbeck.recipe import shipped
+from limbeck.recipe.graph import plan
+from limbeck.recipe.resolve import resolve
 
 
 @pytest.fixture
@@ -55,3 +57,10 @@ def test_a_recipe_comes_before_those_whose_names_begin_with_its_own() -> None:
     names = [recipe.name for recipe in shipped.shipped()]
     assert names == sorted(names)
     assert names.index("cifar100/byot") < names.index("cifar100/byot-early-exit")
+
+
+@pytest.mark.parametrize("one", shipped.shipped(), ids=lambda one: one.name)
+def test_its_runs_can_be_planned(one: shipped.Shipped, tmp_path: Path) -> None:
+    run = plan(resolve(one.name), seed=0, root=tmp_path)
+    assert run.recipe.models.keys() <= run.recipe.method.roles().keys()
+    assert all(before.recipe.models for before in run.before())
