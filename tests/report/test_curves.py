@@ -30,6 +30,12 @@ def test_no_curve_no_panel(distilled: Results) -> None:
     assert curves.panels(dataclasses.replace(distilled, entries=entries)) == []
 
 
+def test_a_look_at_what_is_never_trained_is_no_curve(distilled: Results) -> None:
+    look = {"epoch": 0.0, "stage": "main", "validation": {"accuracy": 0.5}}
+    entries = [dataclasses.replace(entry, curves=[look]) for entry in distilled.entries]
+    assert curves.panels(dataclasses.replace(distilled, entries=entries)) == []
+
+
 def test_stages_are_marked(distilled: Results) -> None:
     def staged(lines):
         return [{**line, "stage": "hint" if line["epoch"] < 2 else "finish"} for line in lines]

@@ -40,7 +40,7 @@ def _panel(
     curves = {role: [_curve(entry, pick) for entry in results.of(role)] for role in LABELS}
     curves = {role: [curve for curve in several if curve] for role, several in curves.items()}
     curves = {role: several for role, several in curves.items() if several}
-    if not curves:
+    if not any(epoch for several in curves.values() for curve in several for epoch, _ in curve):  # nothing was trained
         return None
 
     def drawn(axes: Axes) -> None:
