@@ -18,7 +18,7 @@ extends: teacher.yaml
 models: {student: {name: mlp, hidden: [8]}}
 """
 
-RECIPES = {"teacher.yaml": TEACHER, "kd.yaml": KD, "small.yaml": SAME_STUDENT}
+RECIPES = {"teacher.yaml": TEACHER, "kd.yaml": f"{KD}evaluate: {{latency: true}}\n", "small.yaml": SAME_STUDENT}
 
 Done = tuple[Comparison, Path]
 

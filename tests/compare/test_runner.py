@@ -133,13 +133,15 @@ def test_a_recipe_that_is_the_student_alone_is_its_baseline(tmp_path: Path) -> N
 
 
 def test_networks_without_any_teacher(tmp_path: Path) -> None:
-    comparison, _ = done(write(tmp_path, RECIPES), "small.yaml", "teacher.yaml", seeds=2)
+    comparison, folder = done(write(tmp_path, RECIPES), "small.yaml", "teacher.yaml", seeds=2)
     assert [(row.label, row.contestant.role) for row in comparison.rows] == [
         ("small", "trained"),
         ("teacher", "trained"),
     ]
     assert comparison.row("teacher").gain is None
     assert comparison.verdict().startswith("teacher is clearly ahead of small")
+    assert all(row.latency is None for row in comparison.rows)  # no recipe wants times
+    assert "Accuracy against latency" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_unequal_budgets_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

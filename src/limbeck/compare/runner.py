@@ -23,6 +23,7 @@ from limbeck.recipe.execute import remeasure
 from limbeck.recipe.folder import EXITS, RunFolder
 from limbeck.recipe.graph import Run
 from limbeck.recipe.measure import tested_part
+from limbeck.recipe.resolve import resolve
 from limbeck.recipe.results import mean_cost
 from limbeck.recipe.versions import versions
 from limbeck.report.page import require_packages
@@ -55,13 +56,15 @@ def compare(
         Interrupted: somebody asked to stop; everything is saved.
     """
     require_packages()
-    plan = planned(list(grid.asked().values()), seeds=seeds, root=root, folder=root / "comparisons")
+    asked = list(grid.asked().values())
+    plan = planned(asked, seeds=seeds, root=root, folder=root / "comparisons")
     firsts = {label: runs[0] for label, runs in plan.labelled.items()}
     check_tests(firsts, context)
     if not unequal:
         check_budgets(firsts, context)
     train_all(plan, jobs=jobs, context=context)
-    comparison = _judged(grid, plan, seeds, context)
+    timed = any(resolve(str(one.recipe), one.overrides).recipe.evaluate.latency for one in asked)
+    comparison = _judged(grid, plan, seeds, context, timed=timed)
     folder = root / "comparisons" / _folder_name(plan)
     write_json(folder / "comparison.json", document(comparison))
     write_page(comparison, folder / "report.html")
@@ -108,10 +111,10 @@ def _document_of(row: Row) -> dict[str, Any]:
     }
 
 
-def _judged(grid: Grid, plan: Planned, seeds: tuple[int, ...], context: Context) -> Comparison:
+def _judged(grid: Grid, plan: Planned, seeds: tuple[int, ...], context: Context, *, timed: bool) -> Comparison:
     everybody = contestants(plan, grid.set_apart(), context)
     known = {one.label: one for one in everybody}
-    costs = _Costs(context)
+    costs = _Costs(context, timed=timed)
     rows = [_row(number, one, known, costs, context) for number, one in enumerate(everybody, start=1)]
     firsts = {label: runs[0] for label, runs in plan.labelled.items()}
     data = context.dataset(next(iter(firsts.values())))
@@ -164,11 +167,12 @@ def _folder_name(plan: Planned) -> str:
 class _Costs:
     """What networks cost; each architecture is timed once, when nothing else is running.
 
-    Networks with early exits cost what their thresholds make of them: each seed's is timed.
+    Networks with early exits cost what their thresholds make of them: each seed's is timed. Where no recipe wants times
+    (`evaluate.latency: false`), only what is known already is shown.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context, self._known = context, dict[str, Cost]()
+    def __init__(self, context: Context, *, timed: bool) -> None:
+        self._context, self._timing, self._known = context, timed, dict[str, Cost]()
 
     def of(self, one: Contestant) -> Cost:
         """Of a contestant's network."""
@@ -182,7 +186,7 @@ class _Costs:
 
     def _timed(self, run: Finished, which: str) -> Cost:
         found: Cost = run.folder.read("costs.json", keys=(which,))[which]
-        if not found["latency"]:
+        if self._timing and not found["latency"]:
             remeasure(_with_latency(run.run), self._context)
             found = run.folder.read("costs.json", keys=(which,))[which]
         return found
