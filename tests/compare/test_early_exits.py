@@ -32,3 +32,15 @@ def test_a_lower_cost_is_a_lower_cost(tmp_path: Path) -> None:
         exits = [json.loads((one / "exits.json").read_text())["early"] for one in folders]
         assert row.cost["flops"] == round(fmean(round(one["flops"]) for one in exits))
         assert row.latency == pytest.approx(fmean(one["mean_ms"] for one in exits))
+
+
+def test_seeds_that_share_one_network_are_told(tmp_path: Path) -> None:
+    again = (
+        "extends: early.yaml\nmodels: {student: {from: {recipe: early.yaml}}}\nmethod: {name: early_exit, cost: 0.9}\n"
+        "evaluate: {latency: false}\n"
+    )
+    folder = write(tmp_path, {"early.yaml": EARLY, "again.yaml": again})
+    comparison, _ = done(folder, "again.yaml", over=("method.cost=0.7,1.0",))
+    assert any("several seeds have the same network" in note for note in comparison.notes)
+    own, _ = done(folder, "again.yaml", over=("models.student.from.seed=inherit",))
+    assert not any("several seeds have the same network" in note for note in own.notes)

@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from limbeck.cli import pipeline
 from limbeck.cli.pipeline import experiment
-from limbeck.core.errors import MethodError
+from limbeck.core.errors import MethodError, ModelError
 from limbeck.evaluate.exits import SLOWER
+from limbeck.recipe.context import Context
 from running import run, write
 
 EARLY = """\
@@ -115,6 +117,23 @@ def test_a_target_may_be_given_to_what_was_delivered_with_all_heads(lab: Path) -
 
 
 def test_a_target_chosen_on_images_that_were_trained_on_is_noted(lab: Path) -> None:
-    results = run(lab / "sooner.yaml", "data.validation=0.3")
-    assert any("held out other images" in note for note in results.notes)
-    assert not any("held out other images" in note for note in run(lab / "sooner.yaml").notes)
+    """Images that are held out by a larger share are those of a smaller one, and more."""
+    (note,) = (note for note in run(lab / "sooner.yaml", "data.validation=0.75").notes if "by heart" in note)
+    assert note.startswith("student: early was trained on 300 of the 900 images on which choices are made here")
+    for known in ("data.validation=0.25", "data.validation=600", "data.batch=32"):
+        assert not any("by heart" in note for note in run(lab / "sooner.yaml", known).notes)
+
+
+def test_a_cost_that_cannot_be_reached_is_said_before_anything_is_trained(lab: Path, tmp_path: Path) -> None:
+    override, context = "method={name: early_exit, cost: 0.01}", Context(progress=False)
+    with pytest.raises(MethodError, match=r"--set method: cost: 1% of .* cannot be reached"):
+        pipeline.run(lab / "sooner.yaml", [override], root=tmp_path, context=context)
+    assert not list(tmp_path.glob("*/run.json"))
+
+
+def test_a_network_of_several_gets_no_other_classes(lab: Path) -> None:
+    override = f"models.student={{from: {{recipe: {lab / 'early.yaml'}, head: refitted}}}}"
+    with pytest.raises(
+        ModelError, match=r"--set models.student: models.student .*head: refitted replaces the last layer of"
+    ):
+        run(lab / "again.yaml", override)

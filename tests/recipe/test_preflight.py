@@ -101,6 +101,21 @@ def test_a_person_s_own_network_that_fails_is_named_with_its_line_and_the_recipe
         run(recipe)
 
 
+def test_a_person_s_own_network_may_be_made_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_pair.py").write_text(
+        "from torch import nn\nfrom limbeck.adapters.ensemble import Ensemble\n\n\ndef pair(classes: int):\n"
+        "    return Ensemble([nn.Sequential(nn.Flatten(), nn.Linear(64, classes)) for _ in range(2)])\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(
+        "data: {name: digits, subset: 100}\nmodels: {student: 'own_pair:pair'}\nmethod: supervised\n"
+        "train: {length: 1 epochs}\nevaluate: {latency: false}\nreport: false\n"
+    )
+    assert run(recipe).rows()[0].cost["parameters"] == 2 * 65 * 10
+
+
 def test_a_missing_validation_split_is_named_with_its_place(tmp_path: Path) -> None:
     recipe = tmp_path / "two.yaml"
     recipe.write_text("data: {name: digits, validation: 0}\nmodels: {student: mlp}\nmethod: dml\n")

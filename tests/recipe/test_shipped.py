@@ -6,7 +6,7 @@ import pytest
 
 from limbeck.core.errors import RecipeError
 from limbeck.recipe import shipped
-from limbeck.recipe.graph import plan
+from limbeck.recipe.graph import baseline_of, plan
 from limbeck.recipe.resolve import resolve
 
 
@@ -62,5 +62,5 @@ def test_a_recipe_comes_before_those_whose_names_begin_with_its_own() -> None:
 @pytest.mark.parametrize("one", shipped.shipped(), ids=lambda one: one.name)
 def test_its_runs_can_be_planned(one: shipped.Shipped, tmp_path: Path) -> None:
     run = plan(resolve(one.name), seed=0, root=tmp_path)
-    assert run.recipe.models.keys() <= run.recipe.method.roles().keys()
-    assert all(before.recipe.models for before in run.before())
+    every = [*run.before(), run, *([baseline_of(run)] if run.recipe.baseline else [])]
+    assert all(before.recipe.method.trains or before is run for before in every)

@@ -183,10 +183,11 @@ def _elsewhere(network: nn.Module, run: Callable[[nn.Module], Any]) -> str:
         for handle in handles:
             handle.remove()
     paths = list(dict.fromkeys(begun))[1:]  # before the first one there is no trunk
-    for path in sorted(paths, key=lambda path: abs(paths.index(path) - 2 * len(paths) // 3))[:_TRIED]:
+    nearest = sorted(paths, key=lambda path: abs(paths.index(path) - 2 * len(paths) // 3))
+    for path in (*nearest[:_TRIED], *paths[-1:]):
         with suppress(Exception):  # whatever a place raises, it is not the one
             _branched(network, run, at=path, count=2)
-            return f"it can be split at {path!r}: set at: {path}"
+            return f"it can be split at another place: set at: {path!r}"
     return "no place where it can be was found; `dml` trains whole networks together instead"
 
 

@@ -112,7 +112,21 @@ def check_cost(
         shapes = {path: Shape.of(tensor, given=net.input_shape) for path, tensor in taps_of.items()}
     finally:
         net.close()
-    costs = Exits(network, heads_for(taps, shapes, net.output_shape), at=at).costs(run)
+    check_reachable(Exits(network, heads_for(taps, shapes, net.output_shape), at=at), run, cost=cost)
+
+
+def check_reachable(exits: Exits, run: Callable[[nn.Module], Any], *, cost: float) -> None:
+    """The same for a network that has its heads.
+
+    Args:
+        exits: its modes are restored.
+        run: runs a network on an example of at least two samples.
+        cost: as for `check_cost`.
+
+    Raises:
+        MethodError: even the cheapest exit costs more.
+    """
+    costs, at = exits.costs(run), exits.at
     alone = [trunk + head for trunk, head in zip(costs.trunk, costs.heads, strict=False)]
     least = min(alone) / costs.trunk[-1]
     if least > cost:

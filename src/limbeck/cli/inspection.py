@@ -20,7 +20,8 @@ from limbeck.recipe.context import Context
 from limbeck.recipe.decided import decided_notes
 from limbeck.recipe.folder import RunFolder
 from limbeck.recipe.graph import Run, network_name
-from limbeck.recipe.preflight import assemble, preflight
+from limbeck.recipe.held_out import held_out_notes
+from limbeck.recipe.preflight import assemble, loaded, preflight
 from limbeck.report.sheet import caption, sheet
 from limbeck.train.fit import stage_lengths
 
@@ -43,7 +44,7 @@ def inspect_run(planned: Experiment, context: Context, *, images: Path | None = 
     yield f"[bold]{planned.resolved.name}[/]  {planned.resolved.reference}"
     yield _runs(planned)
     run = planned.runs[0]
-    dataset = context.dataset(run)
+    dataset = loaded(run, context)
     facts = ", ".join(f"{key} {value}" for key, value in dataset.description.items() if value not in ("", None))
     yield f"\n[bold]Data[/]  {facts}"
     distiller, joined, example = assemble(run, context)
@@ -54,8 +55,10 @@ def inspect_run(planned: Experiment, context: Context, *, images: Path | None = 
     yield _networks(run, distiller, example)
     for one in joined.values():
         yield from (f"Note: {note}" for note in one.notes)
+    yield from (f"Note: {note}" for note in held_out_notes(run, context.dataset))
     yield from (f"Note: {note}" for note in decided_notes(distiller, run.recipe.method))
-    yield _plan(run, distiller, training_batches(run, dataset, context).steps_per_epoch, example)
+    if run.recipe.method.trains:
+        yield _plan(run, distiller, training_batches(run, dataset, context).steps_per_epoch, example)
     distiller.close()
     del distiller, joined, example  # or their memory would be held beside that of what is tried now
     tried = preflight((planned.runs, planned.baselines), context)

@@ -17,7 +17,7 @@ from limbeck.compare.grid import Grid
 from limbeck.compare.page import write_page
 from limbeck.compare.reasons import findings
 from limbeck.core.files import write_json
-from limbeck.recipe.collect import label_notes
+from limbeck.recipe.collect import label_notes, same_notes
 from limbeck.recipe.context import Context
 from limbeck.recipe.execute import remeasure
 from limbeck.recipe.folder import EXITS, RunFolder
@@ -151,6 +151,7 @@ def _notes(everybody: list[Contestant], context: Context) -> list[str]:
     for one in everybody:
         run = one.runs[0].run
         found += RunFolder(run.folder).read("run.json", keys=("notes",))["notes"]
+        found += same_notes([each.run for each in one.runs])
         if one.alone:
             found += label_notes(run, context.dataset(run), taught=bool(run.frozen))
     return list(dict.fromkeys(found))

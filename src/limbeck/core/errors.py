@@ -24,6 +24,9 @@ from dataclasses import dataclass
 class LimbeckError(Exception):
     """Base of all; the command line prints its text without a traceback and exits with 1."""
 
+    placed = False
+    """Whether its text says already where in a recipe's file."""
+
 
 @dataclass(frozen=True)
 class Problem:

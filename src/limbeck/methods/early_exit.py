@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import nn
 
 from limbeck.adapters.exit_check import check_exits
-from limbeck.adapters.exit_choice import open_exits
+from limbeck.adapters.exit_choice import check_reachable, open_exits
 from limbeck.adapters.exit_head import ExitHead
 from limbeck.adapters.exits import Exits
 from limbeck.core.bridge import inner
@@ -67,21 +67,24 @@ class EarlyExit(Method):
         """The given network and heads, with all exits closed.
 
         Raises:
-            MethodError: it has no exits, no sample can leave at one of them, or it knows images of another kind.
+            MethodError: it has no exits, no sample can leave at one of them, the cost cannot be reached, or the data's
+                images or classes are others than the network's.
         """
         given = models["student"]
         exits = inner(given)
         if not isinstance(exits, Exits):
             raise MethodError(
-                f"early_exit sets the thresholds of a network that has heads, and the student, a "
-                f"{type(exits).__name__}, has none; take it from a recipe whose byot delivers ensemble or early_exit"
+                f"early_exit sets the thresholds of a network that has heads, and the student "
+                f"({type(exits).__name__}) has none; take it from a recipe whose byot delivers ensemble or early_exit"
             )
         if not _takes_these_images(given, exits, run):
             raise MethodError(
-                "early_exit: the student was trained on images of another size, or with its classes in another order; "
-                "choose thresholds on the data that it was trained for"
+                "early_exit: these data have other classes, or the same in another order, or other images than the "
+                "student was trained for; choose thresholds on data like those"
             )
         check_exits(exits.network, exits.at, run)
+        if self.cost is not None:
+            check_reachable(exits, run, cost=self.cost)
         return {"student": Exits(exits.network, cast(list[ExitHead], list(exits.heads)), at=exits.at)}
 
     def plan(self) -> Sequence[Stage]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
 
-_OTHERS = (*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).parent.parent))
+_LIBRARIES = (*(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
+_OTHERS = ("<", *(f"{folder}{os.sep}" for folder in _LIBRARIES))
 
 
 def line_of(error: BaseException) -> str:
@@ -16,5 +18,5 @@ def line_of(error: BaseException) -> str:
         error: that was caught.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((*_OTHERS, "<"))]
+    own = [frame for frame in frames if not frame.filename.startswith(_OTHERS)]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""

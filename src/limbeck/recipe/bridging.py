@@ -89,7 +89,7 @@ def match_classes(outputs: Sequence[str], classes: Sequence[str], *, who: str) -
             f"{who}: the network has no output for {len(missing)} of {len(classes)} classes: {_listed(missing)}. "
             f"Its {len(outputs)} outputs are: {_listed(outputs)}. The data's classes are: {_listed(classes)}. "
             "Take a teacher that knows them, leave these classes out of the data, or let the network learn them: "
-            "{from: ..., head: refitted} for a student."
+            "from: {recipe: ..., head: refitted} for a student."
         )
     return [list(outputs).index(name) for name in classes]
 

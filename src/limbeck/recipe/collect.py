@@ -58,7 +58,7 @@ def collect(runs: Sequence[Run], baselines: Sequence[Run], context: Context) -> 
             *_peer_notes(runs),
             *_exit_notes(runs),
             *generation_notes(runs),
-            *_same_notes(runs),
+            *same_notes(runs),
             *unequal,
             *explained,
         ],
@@ -163,7 +163,7 @@ def _selected(run: Run) -> Which:
     return RunFolder(run.folder).read("run.json", keys=("selected",))["selected"]
 
 
-def _same_notes(runs: Sequence[Run]) -> list[str]:
+def same_notes(runs: Sequence[Run]) -> list[str]:
     """Without training, one network is the same under each seed."""
     if runs[0].recipe.method.trains or len({repr(run.determining["models"]) for run in runs}) == len(runs):
         return []

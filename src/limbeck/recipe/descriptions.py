@@ -64,7 +64,9 @@ class Descriptions:
 def _parts_of(network: nn.Module, described: Description) -> Iterator[tuple[nn.Module, Description]]:
     """The networks of which one is made; a method may make something else of them."""
     plain = inner(network)
-    for name, part in plain.parts().items() if isinstance(plain, Assembled) else ():
+    if not isinstance(plain, Assembled) or "parts" not in described:  # a person's own code may make one, too
+        return
+    for name, part in plain.parts().items():
         own = _without_role(described["parts"][name])
         yield part, own
         yield from _parts_of(part, own)

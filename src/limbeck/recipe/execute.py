@@ -26,6 +26,7 @@ from limbeck.recipe.context import Context
 from limbeck.recipe.decided import decided, decided_notes
 from limbeck.recipe.folder import RunFolder, Which
 from limbeck.recipe.graph import Run, network_name
+from limbeck.recipe.held_out import held_out_notes
 from limbeck.recipe.measure import Measurement, batches_of
 from limbeck.recipe.networks import delivered, join
 from limbeck.recipe.versions import versions
@@ -221,7 +222,8 @@ class _Training:
 
     def _notes(self, distiller: Distiller) -> list[str]:
         bridged = [note for joined in self.joined.values() for note in joined.notes]
-        return [*bridged, *decided_notes(distiller, self.recipe.method)]
+        held_out = held_out_notes(self.run_, self.context.dataset)
+        return [*bridged, *held_out, *decided_notes(distiller, self.recipe.method)]
 
     def _open(self, distiller: Distiller, caches: Mapping[str, Cache]) -> None:
         write_json(self.folder / "recipe.json", {"recipe": dict(self.run_.canonical), "run": self.run_.determining})

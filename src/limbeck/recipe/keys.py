@@ -71,41 +71,48 @@ def allowed(hint: Any) -> str:
     >>> from pydantic import Field
     >>> allowed(Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None)
     'number, above 0, at most 1; or auto; or null'
-    >>> allowed(Annotated[float, Field(ge=0, le=1)])
-    'number, 0 to 1'
+    >>> allowed(Annotated[tuple[float, ...], Field(min_length=1)])
+    'list, not empty; each: number'
     """
-    if get_origin(hint) is Annotated:
-        of, *rules = get_args(hint)
-        if of is Any or not (words := allowed(of)):
-            return ""
-        return ", ".join((words, *_limits(rules)))
+    rules: list[Any] = []
+    while get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        rules += [part for rule in more for part in ([rule, *rule.metadata] if isinstance(rule, FieldInfo) else [rule])]
     if get_origin(hint) in (Union, UnionType):
-        members = [_named(member) or allowed(member) for member in get_args(hint)]
-        if not all(members):
-            return ""
-        plain = all(_named(member) for member in get_args(hint))
-        return (", " if plain else "; or ").join(members)
+        return _one_of(get_args(hint))
     if get_origin(hint) is Literal:
         return ", ".join(map(_yaml, get_args(hint)))
     if get_origin(hint) is tuple:
-        return _several(get_args(hint))
-    return next((words for plain, words in _PLAIN.items() if hint is plain), "")
+        return _several(get_args(hint), rules)
+    words = next((words for plain, words in _PLAIN.items() if hint is plain), "")
+    return ", ".join((words, *_limits(rules))) if words else ""
 
 
-def _several(members: tuple[Any, ...]) -> str:
-    if len(members) == 2 and members[1] is Ellipsis:
-        each = allowed(members[0])
-        return f"list: {each}" if each else "list"
-    return f"list of {len(members)}: {allowed(members[0])}"
+def _one_of(members: tuple[Any, ...]) -> str:
+    names = [_named(member) for member in members]
+    if all(names):
+        return ", ".join(names)
+    return "; or ".join(dict.fromkeys(allowed(member) or "mapping" for member in members))
+
+
+def _several(members: tuple[Any, ...], rules: list[Any]) -> str:
+    if members[-1] is not Ellipsis:
+        return f"list of {len(members)}; each: {allowed(members[0])}"
+    each = allowed(members[0])
+    return ", ".join(("list", *_limits(rules))) + (f"; each: {each}" if each else "")
 
 
 def _limits(rules: list[Any]) -> list[str]:
+    """What rules say of a number, the length of a list, or the form of a text."""
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    known = [limit for rule in rules for limit in (rule.metadata if isinstance(rule, FieldInfo) else [rule])]
-    limits = {name: f"{getattr(limit, name):g}" for limit in known for name in words if hasattr(limit, name)}
+    limits = {name: f"{getattr(rule, name):g}" for rule in rules for name in words if hasattr(rule, name)}
     if {"ge", "le"} <= limits.keys():
-        return [f"{limits['ge']} to {limits['le']}"]
-    return [f"{words[name]} {limit}" for name, limit in limits.items()]
+        told = [f"{limits['ge']} to {limits['le']}"]
+    else:
+        told = [f"{words[name]} {limit}" for name, limit in limits.items()]
+    told += ["not empty" for rule in rules if getattr(rule, "min_length", None)]
+    examples = [example for rule in rules for example in getattr(rule, "examples", None) or ()]
+    return [*told, *(f"such as {example}" for example in examples)]
 
 
 def _named(hint: Any) -> str:

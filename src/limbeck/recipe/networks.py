@@ -92,17 +92,17 @@ def _member(
             described = untrained(upstream)
             network = rebuild(described)
         if form.head == "refitted":
+            if "assembled" in described:
+                raise ModelError(
+                    f"models.{role} (from {upstream.name}): head: refitted replaces the last layer of a plain network, "
+                    f"and this one is made of several ({described['name']}); take one that is delivered alone"
+                )
             described = _refitted(network, described, dataset, seed=f"{run.seed}/{role}")
         joined = put_on(dataset, described, network, role, who=f"models.{role} (from {upstream.name})", knows=knows)
         if frozen and _begin_alike(run, upstream):
             joined.notes.append(
                 f"{role}: it has the student's form and seed, so the student begins with the weights with which it "
                 "began itself; give it another seed"
-            )
-        if not run.recipe.method.trains and run.recipe.method.uses_validation() and _held_out_others(run, upstream):
-            joined.notes.append(
-                f"{role}: {upstream.name} held out other images, so choices are made here on images that it may have "
-                "been trained on; give both recipes the same data.validation"
             )
         return joined
     if frozen and not (form.pretrained or form.weights or ":" in form.name):
@@ -117,13 +117,6 @@ def _begin_alike(run: Run, upstream: Run) -> bool:
     """Whether the students of two runs have the same first weights."""
     own, other = (one.recipe.models.get("student") for one in (run, upstream))
     return isinstance(own, Network) and own == other and run.seed == upstream.seed
-
-
-def _held_out_others(run: Run, upstream: Run) -> bool:
-    """Whether two runs divide the same images in two ways."""
-    own, other = (one.determining["data"] for one in (run, upstream))
-    divides = ("validation", "subset", "drop_classes")
-    return own["fingerprint"] == other["fingerprint"] and any(own[key] != other[key] for key in divides)
 
 
 def _by_name(form: Network, seed: int, role: str, dataset: Dataset, *, frozen: bool, knows: Knows) -> Joined:

@@ -79,9 +79,7 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
         LimbeckError: data, networks, method and training do not fit together.
     """
     recipe = run.recipe
-    with _placing(run, "data", DataError):
-        dataset = context.dataset(run)
-        _check_data(run, dataset)
+    dataset = loaded(run, context)
     check_precision(recipe.train.precision)
     check_trackers(recipe.train.trackers)
     check_compiler(recipe.train.compile, context.processes.device)
@@ -99,12 +97,27 @@ def assemble(run: Run, context: Context) -> tuple[Distiller, dict[str, Joined], 
         distiller = Distiller(recipe.method, recipe.task, models, example, seed=run.seed)
     distiller.to(context.processes.device)  # with the adapters, which were made beside it
     check_compilable(recipe.train.compile, distiller)
-    context.untrained[run.hash] = known.of(distiller.deliver())
+    with _placing(run, "method", MethodError):
+        context.untrained[run.hash] = known.of(distiller.deliver())
     if recipe.train.precision == "bf16" and context.processes.device.type == "cpu":
         check_bfloat16(distiller)
-    paths = [group["path"] for stage in distiller.method.plan() for group in distiller.param_groups(stage)]
-    check_groups(paths, recipe.train.groups)
+    if stages := distiller.method.plan():
+        paths = [group["path"] for stage in stages for group in distiller.param_groups(stage)]
+        check_groups(paths, recipe.train.groups)
     return distiller, joined, example
+
+
+def loaded(run: Run, context: Context) -> Dataset:
+    """The data of a run, which have what it needs.
+
+    Raises:
+        DataError: they cannot be read, or lack a split or labels.
+        ModelError: a specialist's classes cannot be told.
+    """
+    with _placing(run, "data", DataError, ModelError):
+        dataset = context.dataset(run)
+        _check_data(run, dataset)
+    return dataset
 
 
 def untrained(run: Run, context: Context) -> Description:
@@ -144,6 +157,10 @@ def _placing(run: Run, key: str, *kinds: type[LimbeckError]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        where, text = run.places.get(key), str(error)
-        named = text if text.startswith(key) else f"{key}: {text}"
-        raise type(error)(f"{where}: {named}" if where else named) from error
+        if error.placed:
+            raise
+        where, text = run.places.get(key, ""), str(error)
+        named = text if text.startswith(key) or where.endswith(key) else f"{key}: {text}"  # `--set method` says it
+        told = type(error)(f"{where}: {named}" if where else named)
+        told.placed = bool(where)
+        raise told from error

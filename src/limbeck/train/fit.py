@@ -85,7 +85,8 @@ def fit(
             "fit(..., validation=batches), or a method that delivers without choosing"
         )
     stages = tuple(distiller.method.plan())
-    check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
+    if stages:
+        check_groups([group["path"] for stage in stages for group in distiller.param_groups(stage)], settings.groups)
     accelerator = open_accelerator(settings.precision, trackers=settings.trackers, folder=folder)
     with sped_up(distiller, settings, accelerator.device):
         distiller.open_all()

@@ -52,13 +52,15 @@ def _some(text: str) -> str:
     return text
 
 
-Warmup = Annotated[str, AfterValidator(_work), AfterValidator(_canonical)]
+Warmup = Annotated[str, Field(examples=["5 epochs"]), AfterValidator(_work), AfterValidator(_canonical)]
 """An amount of training that may be none: "0 steps"."""
 
-Length = Annotated[str, AfterValidator(_work), AfterValidator(_some), AfterValidator(_canonical)]
+Length = Annotated[
+    str, Field(examples=["30 epochs"]), AfterValidator(_work), AfterValidator(_some), AfterValidator(_canonical)
+]
 """An amount of training: "60 epochs" or "5000 steps"."""
 
-Interval = Annotated[str, AfterValidator(_some), AfterValidator(_canonical)]
+Interval = Annotated[str, Field(examples=["50 steps"]), AfterValidator(_some), AfterValidator(_canonical)]
 """An amount of training or of time: "1 epochs", "500 steps", "2 minutes", "30 seconds"."""
 
 Rate = Annotated[float, Field(gt=0)]
