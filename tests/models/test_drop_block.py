@@ -50,6 +50,18 @@ def test_what_is_dropped_are_whole_squares_within_the_map(side: int) -> None:
     assert 0 < dropped.mean() < 0.3
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 7])
+def test_the_mask_is_that_of_a_maximum_over_squares(side: int) -> None:
+    """The same draws under the definition in one line."""
+    shape, share = (6, 5, 8, 9), 0.3
+    torch.manual_seed(3)
+    found = kept(*shape, share=share, side=side)
+    torch.manual_seed(3)
+    rate = share / side**2 * 72 / ((9 - side) * (10 - side))
+    corners = torch.rand(6, 5, 9 - side, 10 - side) < rate
+    assert torch.equal(1 - found, F.max_pool2d(F.pad(corners.float(), [side - 1] * 4), side, stride=1))
+
+
 def test_maps_and_images_are_dropped_apart() -> None:
     masks = kept(20, 20, 8, 8, share=0.3, side=3).flatten(2)
     assert (masks[0] != masks[1]).any()

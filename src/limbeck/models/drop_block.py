@@ -80,8 +80,18 @@ def drop_block(
     rate = min(1.0, share / side**2 * height * width / (rows * columns))  # Eq. 1
     corners = torch.rand(batch, channels, rows, columns, device=features.device) < rate
     # A square reaches right and down from its corner: every feature looks back over `side` places.
-    dropped = F.max_pool2d(F.pad(corners.float(), [side - 1] * 4), side, stride=1)
-    kept = 1 - dropped
-    # in single precision: a sum of a million ones has no room in half
+    marked = F.pad(corners, [side - 1] * 4)
+    kept = ~_any_of(_any_of(marked, side, dim=-1), side, dim=-2)
     scale = kept.numel() / kept.sum().clamp(min=1)
     return features * (kept * scale).to(features.dtype)
+
+
+def _any_of(marks: Tensor, side: int, *, dim: int) -> Tensor:
+    """Whether any of the `side` places from each one on is marked; a maximum of floats takes several times as long."""
+    reach = 1
+    while reach < side:
+        step = min(reach, side - reach)
+        count = marks.shape[dim] - step
+        marks = marks.narrow(dim, 0, count) | marks.narrow(dim, step, count)
+        reach += step
+    return marks
