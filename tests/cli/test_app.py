@@ -25,9 +25,7 @@ print("\\nloaded", *sys.modules)
 """
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["methods"], ["methods", "kd"], ["recipes"], ["reproduce"]]
-)
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["methods"], ["recipes"], ["reproduce"]])
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.rpartition("\nloaded ")[2].split())
