@@ -116,7 +116,7 @@ def check_cost(
 
 
 def check_reachable(exits: Exits, run: Callable[[nn.Module], Any], *, cost: float) -> None:
-    """The same for a network that has its heads.
+    """Find out whether a network that has its heads can reach a cost; see `check_cost`.
 
     Args:
         exits: its modes are restored.
